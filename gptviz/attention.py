@@ -1,0 +1,158 @@
+"""Masks, scaled dot-product attention in a fast and a plain form, and multi-head attention around them.
+
+Knows nothing about blocks, vocabularies or text. Shapes: B batch, H heads, T queries,
+S keys (sources), D head width, C model width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Attend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""(q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)) -> head outputs (B, H, T, D), weights (B, H, T, S) or None."""
+
+
+class Stages(NamedTuple):
+    """Every stage of attention, in the order it is computed; all (B, H, T, S) but the last."""
+
+    scores: Tensor  # q @ k^T
+    scaled: Tensor  # scores / sqrt(D)
+    masked: Tensor  # scaled, with -inf wherever a query may not look
+    weights: Tensor  # softmax of masked over the keys: rows sum to 1
+    heads: Tensor  # weights @ v                        (B, H, T, D)
+
+
+def causal_mask(t: int, s: int, device: torch.device | None = None) -> Tensor:
+    """True where a query may look, (T, S): at itself and everything before it.
+
+    Queries are the last `t` of the `s` positions, so a key/value cache needs no second rule.
+    """
+    return torch.tril(torch.ones(t, s, dtype=torch.bool, device=device), diagonal=s - t)  # (T, S)
+
+
+def additive_mask(t: int, s: int, device: torch.device | None = None) -> Tensor:
+    """0 where a query may look and -inf where it may not, (T, S): to be added to the scores."""
+    return torch.zeros(t, s, device=device).masked_fill_(~causal_mask(t, s, device), -math.inf)
+
+
+def attention_stages(
+    q: Tensor, k: Tensor, v: Tensor, *, causal: bool = True, scaled: bool = True, mask: Tensor | None = None
+) -> Stages:
+    """softmax(q k^T / sqrt(D) + mask) v, every stage kept (Vaswani et al. 2017, equation 1).
+
+    `mask` is an `additive_mask` made beforehand; without one, `causal` makes it.
+    """
+    scores = q @ k.mT  # (B, H, T, S)
+    scores_scaled = scores / math.sqrt(q.size(-1)) if scaled else scores
+    if causal and mask is None:
+        mask = additive_mask(q.size(-2), k.size(-2), q.device)
+    masked = scores_scaled if mask is None else scores_scaled + mask
+    weights = masked.softmax(dim=-1)
+    return Stages(scores, scores_scaled, masked, weights, weights @ v)
+
+
+def plain_attention(causal: bool = True, scaled: bool = True, mask: Tensor | None = None) -> Attend:
+    """Attention written out, weights returned: for traces, and for compiled training on a CPU."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        stages = attention_stages(q, k, v, causal=causal, scaled=scaled, mask=mask)
+        return stages.heads, stages.weights
+
+    return attend
+
+
+def fast_attention(causal: bool = True, scaled: bool = True) -> Attend:
+    """PyTorch's fused kernel: no weights come back; for training on a GPU and for plain inference."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None]:
+        t, s = q.size(-2), k.size(-2)
+        # The kernel's own causal mask starts at the top left: right only when T = S. One query sees all.
+        mask = causal_mask(t, s, q.device) if causal and 1 < t != s else None
+        scale = None if scaled else 1.0
+        heads = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal and t == s and t > 1, scale=scale
+        )
+        return heads, None
+
+    return attend
+
+
+class KeyValueCache:
+    """Keys and values of the positions that one generation has seen, for one block.
+
+    Belongs to the call that generates, never to a module. Memory is taken once, for `length` positions.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.used = 0
+        self.keys: Tensor | None = None  # (B, H, length, D)
+        self.values: Tensor | None = None
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (B, H, T, D) keys and values; returns all so far, (B, H, S, D)."""
+        end = self.used + k.size(2)
+        if end > self.length:
+            raise ValueError(f"the cache holds {self.length} positions and was asked for {end}; start a longer one")
+        if self.keys is None or self.values is None:
+            shape = (*k.shape[:2], self.length, k.size(3))
+            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)
+        self.keys[:, :, self.used : end] = k
+        self.values[:, :, self.used : end] = v
+        self.used = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class AttentionTrace(NamedTuple):
+    """What one multi-head attention saw and made."""
+
+    q: Tensor  # (B, H, T, D)
+    k: Tensor  # (B, H, S, D)
+    v: Tensor  # (B, H, S, D)
+    weights: Tensor | None  # (B, H, T, S); None from the fast path
+    heads: Tensor  # (B, H, T, D)
+    out: Tensor  # (B, T, C), heads concatenated and projected
+
+
+class MultiHeadAttention(nn.Module):
+    """Project to q, k, v per head; attend; concatenate; project (Vaswani et al. 2017, section 3.2.2).
+
+    Self-attention by default; cross-attention when `forward` is given a `memory`.
+    """
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model)  # rows: all of q, then k, then v; head by head inside each
+        self.out = nn.Linear(d_model, d_model)
+
+    def project(self, x: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, C), memory (B, S, C) -> q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)."""
+        if memory is None:
+            q, k, v = self.qkv(x).chunk(3, dim=-1)  # 3 x (B, T, C)
+        else:
+            c = x.size(-1)
+            q = F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c])  # (B, T, C)
+            k, v = F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]).chunk(2, dim=-1)  # (B, S, C)
+        return self.split(q), self.split(k), self.split(v)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, H, T, D)"""
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, *, attend: Attend, cache: KeyValueCache | None = None
+    ) -> AttentionTrace:
+        """x (B, T, C), memory (B, S, C) or None for self-attention -> `AttentionTrace`."""
+        q, k, v = self.project(x, memory)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        heads, weights = attend(q, k, v)  # (B, H, T, D)
+        out = self.out(heads.transpose(1, 2).flatten(2))  # (B, T, C)
+        return AttentionTrace(q, k, v, weights, heads, out)

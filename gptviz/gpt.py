@@ -1,0 +1,175 @@
+"""The decoder-only transformer: embeddings, blocks, the projection to the vocabulary.
+
+One forward serves training, inference and tracing. What it saw is in what it returns; nothing stays on a module.
+Shapes: B batch, T tokens, C model width, F feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, fast_attention
+from gptviz.config import GPTConfig
+from gptviz.trace import BlockTrace, Trace, WhatIf, traced_attention
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+class FeedForward(nn.Module):
+    """Linear, activation, Linear, each position on its own (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.d_model, config.d_ff)
+        self.contract = nn.Linear(config.d_ff, config.d_model)
+        self.activation = ACTIVATIONS[config.activation]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, C) -> hidden activations (B, T, F), output (B, T, C)"""
+        hidden = self.activation(self.expand(x))
+        return hidden, self.contract(hidden)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each with a residual add; normalised after the add or before the sub-layer."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.post_norm = config.norm_order == "post"
+        self.attention = MultiHeadAttention(config.d_model, config.n_heads)
+        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.ff = FeedForward(config)
+        self.ff_norm = nn.LayerNorm(config.d_model)
+
+    def forward(
+        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None
+    ) -> tuple[Tensor, BlockTrace]:
+        """(B, T, C) -> the stream after this block (B, T, C), and what the block saw."""
+        attention_in = x if self.post_norm else self.attention_norm(x)
+        attention = self.attention(attention_in, attend=attend, cache=cache)
+        middle = x + attention.out
+        if self.post_norm:
+            middle = self.attention_norm(middle)
+        ff_in = middle if self.post_norm else self.ff_norm(middle)
+        hidden, ff_out = self.ff(ff_in)
+        out = middle + ff_out
+        if self.post_norm:
+            out = self.ff_norm(out)
+        return out, BlockTrace(attention, attention_in, middle, ff_in, hidden, ff_out, out)
+
+
+class GPT(nn.Module):
+    """The GPT of the lesson, and GPT-2 by its config. Token ids in, logits out."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = nn.Embedding(config.context, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(config.d_model) if config.norm_order == "pre" else nn.Identity()
+        self.unembedding = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tied:
+            self.unembedding.weight = self.token_embedding.weight
+        self.apply(initialise)
+        for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
+            for last in (block.attention.out, block.ff.contract):
+                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * config.n_layers))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.token_embedding.weight.device
+
+    def count_parameters(self) -> int:
+        """Trained numbers; a tied output projection counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def embed(self, ids: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+        """ids (B, T), the first at position `start` -> token vectors (B, T, C), position vectors (T, C)."""
+        end = start + ids.size(1)
+        if end > self.config.context:
+            raise ValueError(f"{end} tokens do not fit a context of {self.config.context}; cut the sequence at the left")
+        positions = torch.arange(start, end, device=ids.device)
+        return self.token_embedding(ids), self.position_embedding(positions)
+
+    def hidden(self, ids: Tensor, attend: Attend, caches: Sequence[KeyValueCache] | None = None) -> Tensor:
+        """ids (B, T) -> what the vocabulary projection reads, (B, T, C)."""
+        tokens, positions = self.embed(ids, caches[0].used if caches else 0)
+        x = tokens + positions
+        for i, block in enumerate(self.blocks):
+            x, _ = block(x, attend, caches[i] if caches else None)
+        return self.final_norm(x)
+
+    def forward(
+        self, ids: Tensor, caches: Sequence[KeyValueCache] | None = None, attend: Attend | None = None
+    ) -> Tensor:
+        """ids (B, T) -> logits (B, T, V). With `caches`, `ids` continue what the caches hold."""
+        return self.unembedding(self.hidden(ids, attend or fast_attention(), caches))
+
+    def loss(self, ids: Tensor, targets: Tensor, attend: Attend | None = None) -> Tensor:
+        """Mean cross-entropy in nats over the targets (B, T) that are not negative; ids (B, T) -> ()."""
+        logits = self(ids, attend=attend)  # (B, T, V)
+        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)
+
+    @torch.no_grad()
+    def trace(self, ids: Sequence[int] | Tensor, what_if: WhatIf | None = None) -> Trace:
+        """One forward pass over ids (T,), with everything it saw.
+
+        Args:
+            ids: the sequence, 1 to `config.context` token ids.
+            what_if: what to change in this pass; the model itself is never changed.
+
+        Raises:
+            ValueError: for no ids, too many, or an id outside the vocabulary.
+        """
+        what_if = what_if or WhatIf()
+        batch = self.check(ids)  # (1, T)
+        what_if.check(self.config, batch.size(1))
+        tokens, positions = self.embed(batch)
+        x = tokens + positions
+        blocks = []
+        for layer, block in enumerate(self.blocks):
+            x, seen = block(x, traced_attention(what_if, layer))
+            blocks.append(seen)
+        return Trace(
+            ids=tuple(batch[0].tolist()) if batch.device.type != "meta" else (),
+            what_if=what_if,
+            token_vectors=tokens[0],
+            position_vectors=positions,
+            blocks=tuple(blocks),
+            final=self.final_norm(x)[0],
+            unembedding=self.unembedding.weight,
+        )
+
+    def check(self, ids: Sequence[int] | Tensor) -> Tensor:
+        """ids (T,) -> (1, T) on the model's device, or a `ValueError` that says what does not fit."""
+        batch = torch.as_tensor(ids, dtype=torch.long).reshape(1, -1)
+        if not 1 <= batch.size(1) <= self.config.context:
+            raise ValueError(
+                f"expected 1 to {self.config.context} tokens, found {batch.size(1)}; "
+                + ("type something" if batch.size(1) == 0 else "cut the sequence at the left")
+            )
+        if batch.device.type != "meta" and not 0 <= int(batch.min()) <= int(batch.max()) < self.config.vocab_size:
+            raise ValueError(
+                f"expected ids from 0 to {self.config.vocab_size - 1}, found {int(batch.min())} to "
+                f"{int(batch.max())}; was the text encoded with this model's tokenizer?"
+            )
+        return batch.to(self.device)
+
+
+def initialise(module: nn.Module) -> None:
+    """Normal weights of deviation 0.02, zero biases (GPT-2)."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

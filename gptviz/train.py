@@ -1,0 +1,199 @@
+"""Training as a generator of step records. Knows no screen and no corpus: it is given batches.
+
+The state is saved with the optimiser and the step, and a batch depends on nothing but the step: an interrupted run
+goes on to the same losses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch._functorch.config
+from torch import Tensor
+
+from gptviz.attention import Attend, additive_mask, fast_attention, plain_attention
+from gptviz.device import autocast
+from gptviz.gpt import GPT
+
+Batches = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""step -> inputs (B, T), targets (B, T); targets of -1 do not count."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Args:
+        steps: optimiser steps in all.
+        learning_rate: of the plateau: it is reached after `warmup` steps and kept until the last `decay` share of
+            the steps, over which it falls to zero in a line.
+        weight_decay: decoupled, on matrices only.
+        clip: largest norm of the gradient.
+        compile: fuse the step with `torch.compile`; pays for runs longer than about a minute.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    decay: float = 0.3
+    weight_decay: float = 0.1
+    optimizer: str = "adamw"
+    clip: float = 1.0
+    seed: int = 0
+    compile: bool = False
+    eval_every: int = 500
+    save_every: int = 500
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step that is counted from 0."""
+        up = min(1.0, (step + 1) / max(1, self.warmup))
+        down = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return self.learning_rate * up * down
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one optimiser step did."""
+
+    step: int  # counted from 1
+    tokens: int  # seen since the beginning of the run
+    loss: float  # nats per token
+    learning_rate: float
+    gradient_norm: float  # before clipping
+    tokens_per_second: float
+    valid_loss: float | None = None  # where an evaluation was due
+
+
+def kernel_for(device: torch.device, t: int) -> Attend:
+    """Attention for rows of `t` tokens: on a CPU written out, which fuses when compiled; elsewhere the fused kernel.
+
+    The mask is made here, once: built inside the compiled step it cost a sixth of the step.
+    """
+    if device.type != "cpu":
+        return fast_attention()
+    return plain_attention(mask=additive_mask(t, t, device))
+
+
+class Optimizers:
+    """AdamW, or Muon for the matrices inside the blocks with AdamW for the rest, behind one step."""
+
+    def __init__(self, model: GPT, config: TrainConfig) -> None:
+        matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if id(p) not in chosen]
+        tables = [p for p in others if p.ndim == 2]
+        vectors = [p for p in others if p.ndim != 2]
+        decay = config.weight_decay
+        adam = [{"params": tables, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+        muon = config.optimizer == "muon"
+        if not muon:
+            adam[0]["params"] = matrices + tables
+        self.all: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, betas=(0.9, 0.95))]
+        if muon:
+            self.all.append(torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+
+    def step(self, rate: float) -> None:
+        """Move the weights with learning rate `rate`, and forget the gradients."""
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def train(
+    model: GPT,
+    batches: Batches,
+    config: TrainConfig,
+    state: Path | None = None,
+    evaluate: Callable[[GPT], float] | None = None,
+) -> Iterator[StepRecord]:
+    """Train `model` in place and yield a record for every step.
+
+    Args:
+        model: on the device to train on.
+        batches: the data, by step.
+        config: how.
+        state: file to save to and, if it is there, to resume from.
+        evaluate: held-out loss in nats per token, called every `config.eval_every` steps and at the end.
+    """
+    torch.manual_seed(config.seed)
+    optimizers = Optimizers(model, config)
+    step = tokens = 0
+    if state is not None and state.exists():
+        step, tokens = resume(state, model, optimizers)
+    loss_of = compiled(model.loss) if config.compile else model.loss
+    attend = kernel_for(model.device, batches(step)[0].shape[1])
+    model.train()
+    while step < config.steps:
+        start = time.perf_counter()
+        inputs, targets = (torch.from_numpy(a).to(model.device) for a in batches(step))
+        with autocast(model.device):
+            loss: Tensor = loss_of(inputs, targets, attend)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        rate = config.rate(step)
+        optimizers.step(rate)
+        step, tokens = step + 1, tokens + inputs.numel()
+        speed = inputs.numel() / (time.perf_counter() - start)
+        last = step == config.steps
+        valid = evaluate(model) if evaluate and (last or step % config.eval_every == 0) else None
+        if state is not None and (last or step % config.save_every == 0):
+            save(state, model, optimizers, step, tokens)
+        yield StepRecord(step, tokens, loss.item(), rate, float(norm), speed, valid)
+
+
+def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`loss`, fused by `torch.compile`.
+
+    Cheap element-wise work is done again in the backward pass: PyTorch's default keeps ReLU's sign as booleans,
+    whose stores do not vectorise on a CPU (a quarter of the step at d 256).
+    """
+    fused = torch.compile(loss)
+
+    def call(*args: object) -> Tensor:
+        with torch._functorch.config.patch(aggressive_recomputation=True):
+            return fused(*args)
+
+    return call
+
+
+def save(path: Path, model: GPT, optimizers: Optimizers, step: int, tokens: int) -> None:
+    """Write the whole state, or nothing: a half-written file never takes the place of a good one."""
+    state = {
+        "config": model.config.to_dict(),
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers.all],
+        "step": step,
+        "tokens": tokens,
+    }
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def resume(path: Path, model: GPT, optimizers: Optimizers) -> tuple[int, int]:
+    """Read a state that `save` wrote into the model and the optimisers; returns (step, tokens)."""
+    state: dict[str, Any] = torch.load(path, map_location=model.device, weights_only=True)
+    if state["config"] != model.config.to_dict():
+        raise ValueError(
+            f"{path.name} holds a model of shape {state['config']}, expected {model.config.to_dict()}; "
+            "choose another run folder, or the recipe that this run began with"
+        )
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers.all, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return state["step"], state["tokens"]
+
+
+def record_dict(record: StepRecord) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    return dataclasses.asdict(record)

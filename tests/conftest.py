@@ -1,11 +1,10 @@
-"""Tiny models that every test may share: random weights, a vocabulary of our own, no file and no network needed."""
+"""Fixtures that every test may use: tiny models with random weights and a vocabulary of our own."""
 
 from __future__ import annotations
 
 import os
 
 os.environ["GPTVIZ_DEVICE"] = "cpu"  # the answers must not depend on the machine; before anything picks a device
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from pathlib import Path
 
@@ -14,45 +13,10 @@ import torch
 
 from gptviz import checkpoint
 from gptviz.checkpoint import LanguageModel
-from gptviz.config import GPTConfig
-from gptviz.gpt import GPT
 from gptviz.tokenizer import Tokenizer
+from tests.tiny import language_model, random_gpt, tiny_ranks
 
 torch.set_num_threads(1)  # tiny products: a second thread costs more than it brings
-
-WORDS = (
-    " the and was dog cat has My fleas said little tree house red ball time play happy Tom Lily once upon went big"
-    " day with her his they to in it is on of a . , ! ? er ing ed 'll 's"
-)
-
-
-def tiny_ranks() -> dict[bytes, int]:
-    """All bytes, then every beginning of some words, so that each word is reached by merging from the left."""
-    pieces = [bytes([byte]) for byte in range(256)]
-    for word in WORDS.split():
-        for form in (word, " " + word):
-            pieces += [form[:end].encode() for end in range(2, len(form) + 1)]
-    return {piece: rank for rank, piece in enumerate(dict.fromkeys(pieces))}
-
-
-def random_gpt(seed: int = 0, **changes: object) -> GPT:
-    """A small GPT on the CPU whose every parameter is random and large enough for uneven attention.
-
-    Numbers are rounded to half precision, so that a saved and loaded copy is the same model.
-    """
-    shape = {"vocab_size": len(tiny_ranks()) + 1, "context": 64, "n_layers": 3, "n_heads": 4, "d_model": 32}
-    torch.manual_seed(seed)
-    gpt = GPT(GPTConfig(**(shape | changes)))
-    with torch.no_grad():
-        for name, value in gpt.named_parameters():
-            middle = 1.0 if name.endswith("norm.weight") else 0.0
-            value.copy_((middle + 0.3 * torch.randn_like(value)).half().float())
-    return gpt.requires_grad_(False).eval()
-
-
-def language_model(name: str, gpt: GPT, folder: Path | None = None) -> LanguageModel:
-    """`gpt` with the tiny vocabulary; the name is the fingerprint."""
-    return LanguageModel(name, gpt, Tokenizer(tiny_ranks()), fingerprint=f"{name:f<16}"[:16], folder=folder)
 
 
 @pytest.fixture(scope="session")

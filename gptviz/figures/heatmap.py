@@ -1,0 +1,312 @@
+"""Matrices of attention as pictures: one head with its tokens on both axes, or many heads on one scale.
+
+Takes arrays and labels, returns figures; knows nothing about models, pages or where the numbers came from.
+Shapes: H matrices (heads), T queries, S keys.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gptviz.figures import style
+
+Scale = Literal["sequential", "diverging"]
+
+QUERY_AXIS, KEY_AXIS = "query (the token that looks)", "key (the token looked at)"
+MASKED_COLOUR = "rgba(128,128,128,0.22)"  # reads as "not there" on a light and on a dark page
+MOST_TICKS = 32  # labels an axis: more would run into each other on a phone
+MOST_NUMBERS = 10  # tokens up to which the value is written into its cell
+LONGEST_LABEL = 16  # characters of a token on an axis; the token strip shows all of it
+LEVELS = ("low", "med", "high")
+
+
+def heatmap(
+    values: np.ndarray,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    *,
+    masked: np.ndarray | None = None,
+    scale: Scale = "sequential",
+    span: tuple[float, float] | None = None,
+    title: str = "",
+    unit: str = "attention weight",
+    axes: tuple[str, str] = (QUERY_AXIS, KEY_AXIS),
+) -> go.Figure:
+    """One matrix, queries down and keys across, the exact value on hover.
+
+    Args:
+        values: (T, S); NaN cells stay empty.
+        queries: T tokens, literal; keys: S tokens, literal.
+        masked: (T, S), True where the score was -inf. Such a cell is drawn grey only if its value is exactly 0:
+            a mask that leaks is seen.
+        scale: "sequential" from 0, or "diverging" and centred on 0, for differences.
+        span: the values at the ends of the colour scale; (0, 1), or the largest absolute difference, if not given.
+        title: above the picture; unit: the name of a value, on the colour bar and on hover.
+        axes: what rows and columns are called.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    values, masked = checked(values, queries, keys, masked)
+    shown, grey = split_masked(values, masked)
+    number = ".2f" if scale == "sequential" else "+.2f"
+    small = max(values.shape) <= MOST_NUMBERS
+    traces = [layer(shown, hover(unit, number.replace("2", "6")), texttemplate="%{z:" + number + "}" if small else None)]
+    if grey.any():
+        traces.append(mask_layer(grey))
+    figure = go.Figure(traces)
+    figure.update_layout(
+        title=title or None,
+        coloraxis=colour_axis(scale, span or default_span(values, scale), unit),
+        xaxis=token_axis(keys, axes[1]),
+        yaxis=token_axis(queries, axes[0], down=True),
+        height=frame_height(len(queries)),
+    )
+    return style.base_layout(figure)
+
+
+def mosaic(
+    values: np.ndarray,
+    names: Sequence[str],
+    queries: Sequence[str],
+    keys: Sequence[str],
+    *,
+    masked: np.ndarray | None = None,
+    scale: Scale = "sequential",
+    span: tuple[float, float] | None = None,
+    chosen: int | None = None,
+    title: str = "",
+    unit: str = "attention weight",
+    columns: int = 4,
+) -> go.Figure:
+    """Many matrices side by side on one scale, each with its name above it.
+
+    One pair of axes holds them all: a subplot each would take seconds to draw.
+
+    Args:
+        values: (H, T, S); names: H titles such as "2.3".
+        masked: (T, S), the same for all; see `heatmap`.
+        chosen: the index of a matrix to frame.
+        columns: matrices in a row; the other arguments are those of `heatmap`.
+    """
+    columns = max(1, min(columns, len(names)))
+    t, s = values.shape[1:]
+    step = (t + math.ceil(0.22 * t), s + math.ceil(0.08 * s))  # a gap below for the name, a smaller one beside
+    template = hover(unit, ".6f" if scale == "sequential" else "+.6f")
+    traces, marks, frames = [], [], []
+    for index, (name, matrix) in enumerate(zip(names, values, strict=True)):
+        matrix, cells = checked(matrix, queries, keys, masked)
+        shown, grey = split_masked(matrix, cells)
+        row, column = divmod(index, columns)
+        y0, x0 = row * step[0], column * step[1]
+        traces.append(layer(shown, template, x0=x0, y0=y0, extra=name))
+        if grey.any():
+            traces.append(mask_layer(grey, x0=x0, y0=y0))
+        marks.append(panel_name(name, x0 + (s - 1) / 2, y0 - 0.5, index == chosen))
+        if index == chosen:
+            frames.append(panel_frame(x0, y0, s, t))
+    rows = math.ceil(len(names) / columns)
+    figure = go.Figure(traces)
+    figure.update_layout(
+        title=title or None,
+        coloraxis=colour_axis(scale, span or default_span(values, scale), unit),
+        xaxis=panel_axis(keys, step[1], columns, (-0.5, columns * step[1] - (step[1] - s) - 0.5)),
+        yaxis=panel_axis(queries, step[0], rows, (rows * step[0] - (step[0] - t) - 0.5, -0.5 - (step[0] - t))),
+        annotations=marks,
+        shapes=frames,
+        height=90 + 240 * rows,
+    )
+    return style.base_layout(figure)
+
+
+def reading(
+    levels: np.ndarray,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    *,
+    thresholds: tuple[float, float],
+    masked: np.ndarray | None = None,
+    title: str = "",
+) -> go.Figure:
+    """A matrix read as low, med and high: the table that lectures on self-attention draw by hand.
+
+    Args:
+        levels: (T, S), 0 low, 1 med, 2 high, -1 for no reading.
+        thresholds: the weights at which med and high begin; they are written on the colour bar.
+    """
+    low, high = thresholds
+    values = np.where(levels < 0, np.nan, levels.astype(np.float32))
+    figure = heatmap(values, queries, keys, masked=masked, span=(-0.5, 2.5), title=title, unit="reading")
+    cells = figure.data[0]
+    cells.text = [[LEVELS[level] if level >= 0 else "" for level in row] for row in levels.tolist()]
+    cells.hovertemplate = "query %{y}<br>key %{x}<br><b>%{text}</b><extra></extra>"
+    cells.texttemplate = "%{text}" if max(levels.shape) <= 2 * MOST_NUMBERS else None
+    names = [f"low: under {low:g}", f"med: {low:g} and more", f"high: {high:g} and more"]
+    figure.layout.coloraxis.colorscale = three_colours()
+    figure.layout.coloraxis.colorbar.update(tickvals=[0, 1, 2], ticktext=names, title=None)
+    return figure
+
+
+def three_colours() -> list[list[Any]]:
+    """Three flat steps of the sequential scale, each a third of the bar."""
+    scale = style.SEQUENTIAL
+    colours = [stop if isinstance(stop, str) else stop[1] for stop in scale]
+    picked = [colours[round(place * (len(colours) - 1))] for place in (0.04, 0.5, 0.92)]
+    return [[edge / 3, colour] for i, colour in enumerate(picked) for edge in (i, i + 1)]
+
+
+def checked(
+    values: np.ndarray, queries: Sequence[str], keys: Sequence[str], masked: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 values and a mask of one shape, (T, S), or a `ValueError` that says what does not fit."""
+    expected = (len(queries), len(keys))
+    mask = np.zeros(expected, dtype=bool) if masked is None else np.asarray(masked, dtype=bool)
+    if np.shape(values) != expected or mask.shape != expected:
+        raise ValueError(
+            f"expected values and mask of shape {expected}, one row a query and one column a key; "
+            f"found {np.shape(values)} and {mask.shape}"
+        )
+    return np.asarray(values, dtype=np.float32), mask
+
+
+def split_masked(values: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values with NaN where a cell is drawn as masked, and those cells: masked, and nothing in them."""
+    grey = masked & ((values == 0) | np.isnan(values))
+    return np.where(grey, np.float32(np.nan), values), grey
+
+
+def layer(
+    values: np.ndarray, template: str, *, x0: float = 0, y0: float = 0, extra: str = "", texttemplate: str | None = None
+) -> go.Heatmap:
+    """One matrix with its first cell at (x0, y0), on the shared colour axis."""
+    return go.Heatmap(
+        z=values,
+        x0=x0,
+        y0=y0,
+        dx=1,
+        dy=1,
+        coloraxis="coloraxis",
+        hoverongaps=False,
+        hovertemplate=template + f"<extra>{literal(extra)}</extra>",
+        texttemplate=texttemplate,
+    )
+
+
+def mask_layer(grey: np.ndarray, *, x0: float = 0, y0: float = 0) -> go.Heatmap:
+    """The masked cells of one matrix, in one flat grey."""
+    return go.Heatmap(
+        z=np.where(grey, np.float32(1), np.float32(np.nan)),
+        x0=x0,
+        y0=y0,
+        dx=1,
+        dy=1,
+        colorscale=[[0, MASKED_COLOUR], [1, MASKED_COLOUR]],
+        showscale=False,
+        hoverongaps=False,
+        hovertemplate="query %{y}<br>key %{x}<br>masked: the score is −∞<extra></extra>",
+    )
+
+
+def hover(unit: str, number: str) -> str:
+    """What a cell says: both tokens and the value. Axes give the tokens, so that no text is sent per cell."""
+    return "query %{y}<br>key %{x}<br>" + literal(unit) + " <b>%{z:" + number + "}</b>"
+
+
+def colour_axis(scale: Scale, span: tuple[float, float], unit: str) -> dict[str, Any]:
+    """The one scale of a figure, with its bar."""
+    return {
+        "colorscale": style.SEQUENTIAL if scale == "sequential" else style.DIVERGING,
+        "cmin": span[0],
+        "cmax": span[1],
+        "colorbar": {"title": {"text": literal(unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
+    }
+
+
+def default_span(values: np.ndarray, scale: Scale) -> tuple[float, float]:
+    """0 to 1 for weights; for differences, the same distance on both sides of 0."""
+    if scale == "sequential":
+        return 0.0, 1.0
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    return -(largest or 1.0), largest or 1.0
+
+
+def aliases(tokens: Sequence[str], step: int = 0, panels: int = 1) -> dict[str, str]:
+    """Axis position, as Plotly writes it -> token. Positions keep two equal tokens apart."""
+    return {str(p * step + i): label(token) for p in range(panels) for i, token in enumerate(tokens)}
+
+
+def token_axis(tokens: Sequence[str], title: str, *, down: bool = False) -> dict[str, Any]:
+    """Integer positions that read as tokens, every one or every n-th."""
+    ends = [-0.5, len(tokens) - 0.5]
+    return {
+        "title": {"text": literal(title)},
+        "range": ends[::-1] if down else ends,
+        "labelalias": aliases(tokens),
+        "tick0": 0,
+        "dtick": max(1, math.ceil(len(tokens) / MOST_TICKS)),
+        **BARE,
+    }
+
+
+BARE = {
+    "showgrid": False,
+    "zeroline": False,
+    "ticks": "",
+    "exponentformat": "none",  # positions must be written as the aliases spell them
+    "separatethousands": False,
+    "automargin": True,
+}
+
+
+def panel_axis(tokens: Sequence[str], step: int, panels: int, ends: tuple[float, float]) -> dict[str, Any]:
+    """The axis of a mosaic: tokens where they are few enough to read, on hover always."""
+    few = len(tokens) <= MOST_NUMBERS
+    places = [p * step + i for p in range(panels) for i in range(len(tokens))] if few else []
+    return {
+        "range": list(ends),
+        "labelalias": aliases(tokens, step, panels),
+        "tickmode": "array",
+        "tickvals": places,
+        "showticklabels": few,
+        **BARE,
+    }
+
+
+def panel_name(name: str, x: float, y: float, chosen: bool) -> dict[str, Any]:
+    """A name above its matrix, bold if it is the chosen one."""
+    text = literal(name)
+    return {
+        "text": f"<b>{text}</b>" if chosen else text,
+        "x": x,
+        "y": y,
+        "yanchor": "bottom",
+        "showarrow": False,
+    }
+
+
+def panel_frame(x0: float, y0: float, s: int, t: int) -> dict[str, Any]:
+    """A frame around the chosen matrix."""
+    edges = {"x0": x0 - 0.5, "x1": x0 + s - 0.5, "y0": y0 - 0.5, "y1": y0 + t - 0.5}
+    return {"type": "rect", **edges, "line": {"width": 3, "color": "#E69F00"}}
+
+
+def label(token: str) -> str:
+    """A token on an axis: white space visible, cut if very long, never interpreted."""
+    text = style.visible(token)
+    return literal(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…")
+
+
+def literal(text: str) -> str:
+    """Text that Plotly shows as it is: its few tags and entities are not read."""
+    return html.escape(text, quote=False)
+
+
+def frame_height(rows: int) -> int:
+    """Pixels: rows stay readable up to a screenful."""
+    return 150 + min(max(26 * rows, 230), 460)

@@ -1,0 +1,101 @@
+"""The looks that all figures share: colour scales, sizes, and tokens written literally. Knows nothing about models."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+# Zero is the same dark ink in every heatmap, in the light and in the dark theme; brighter is more. Lightness rises
+# steadily from end to end (and to both ends of DIVERGING), so that the order survives colour blindness and grey print.
+SEQUENTIAL: list[list] = [
+    [0.0, "rgb(19,32,54)"],
+    [0.125, "rgb(24,54,87)"],
+    [0.25, "rgb(24,79,113)"],
+    [0.375, "rgb(25,106,130)"],
+    [0.5, "rgb(38,133,138)"],
+    [0.625, "rgb(74,160,139)"],
+    [0.75, "rgb(127,186,138)"],
+    [0.875, "rgb(188,210,146)"],
+    [1.0, "rgb(250,236,173)"],
+]
+DIVERGING: list[list] = [
+    [0.0, "rgb(166,219,255)"],
+    [0.125, "rgb(101,178,230)"],
+    [0.25, "rgb(52,128,186)"],
+    [0.375, "rgb(30,77,120)"],
+    [0.5, "rgb(19,32,54)"],
+    [0.625, "rgb(101,55,37)"],
+    [0.75, "rgb(173,89,38)"],
+    [0.875, "rgb(231,138,66)"],
+    [1.0, "rgb(255,203,138)"],
+]
+# Okabe and Ito's colours, which the colour-blind can tell apart, in an order that keeps neighbours different.
+CATEGORICAL: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+LESS, MORE = "#56a0d3", "#e08a3c"  # below and above zero, where a bar has a sign
+FONT_SIZE = 14  # labels and tokens
+SMALL_FONT_SIZE = 12
+GRID = "rgba(128,128,128,0.25)"  # seen on white and on black
+TRANSPARENT = "rgba(0,0,0,0)"
+
+
+def visible(token: str) -> str:
+    """A token with everything in it to be seen: "·" for a space, "⏎" and "⇥", \\xNN for what has no shape.
+
+    Characters that only steer the display (such as the right-to-left override) are written out, so that a token
+    cannot rearrange the page; a lone combining mark is shown on a dotted circle.
+    """
+    shown = "".join(map(visible_character, token))
+    if token and unicodedata.category(token[0]).startswith("M"):
+        shown = "◌" + shown
+    return shown or "∅"
+
+
+def visible_character(character: str) -> str:
+    """One character as it is shown in a token."""
+    known = {" ": "·", "\n": "⏎", "\t": "⇥"}
+    if character in known:
+        return known[character]
+    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}:
+        code = ord(character)
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return character
+
+
+def plotly_text(token: str) -> str:
+    """A token for labels and hover texts: visible, and none of it read as the little HTML that Plotly knows."""
+    return html.escape(visible(token), quote=False)
+
+
+def token_axis(tokens: Sequence[str], **changes: object) -> dict:
+    """An axis with one tick a token. Positions are numbers: a category axis would merge tokens that occur twice."""
+    axis = {
+        "tickmode": "array",
+        "tickvals": list(range(len(tokens))),
+        "ticktext": [plotly_text(token) for token in tokens],
+        "tickfont": {"size": FONT_SIZE if len(tokens) <= 40 else SMALL_FONT_SIZE - 2},
+        "showgrid": False,
+        "zeroline": False,
+    }
+    return axis | changes
+
+
+def base_layout(fig: go.Figure, height: int | None = None, title: str | None = None) -> go.Figure:
+    """Give a figure our looks, in place, and return it: transparent, so that it suits light and dark; tight margins."""
+    fig.update_layout(
+        template="plotly_white",  # the same when exported: inside Streamlit the default has placeholder colours
+        height=height,
+        title={"text": title, "font": {"size": FONT_SIZE + 2}} if title else None,
+        paper_bgcolor=TRANSPARENT,
+        plot_bgcolor=TRANSPARENT,
+        colorway=list(CATEGORICAL),
+        font={"size": FONT_SIZE},
+        hoverlabel={"font": {"size": FONT_SIZE}},
+        margin={"l": 8, "r": 8, "t": 40 if title else 12, "b": 8},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    )
+    fig.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
+    fig.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
+    return fig

@@ -10,11 +10,37 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from gptviz.checkpoint import LanguageModel, load
-from gptviz.trace import Trace, WhatIf
+if TYPE_CHECKING:
+    from gptviz.checkpoint import LanguageModel, load
+    from gptviz.trace import Trace, WhatIf
 
 __all__ = ["LanguageModel", "Trace", "WhatIf", "generate", "load", "trace"]
+
+# Public name -> module that has it. Each is imported when first asked for: `import gptviz` alone must not cost the
+# seconds that torch takes, because the app shows its first page while torch is still on its way.
+HOMES = {"LanguageModel": "checkpoint", "load": "checkpoint", "Trace": "trace", "WhatIf": "trace"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in HOMES:
+        raise AttributeError(f"module 'gptviz' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"gptviz.{HOMES[name]}"), name)
+
+
+class Package(ModuleType):
+    """Keeps `gptviz.trace` the function: importing the submodule of that name would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "trace" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package
 
 
 def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: WhatIf | None = None) -> Trace:
@@ -26,6 +52,8 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
         causal: False lets every token see the future as well.
         what_if: further changes to this pass.
     """
+    from gptviz.trace import WhatIf
+
     ids, dropped = model.encode(text)
     what_if = dataclasses.replace(what_if or WhatIf(), causal=causal and (what_if is None or what_if.causal))
     seen = model.gpt.trace(ids, what_if)

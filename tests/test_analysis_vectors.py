@@ -15,7 +15,8 @@ from gptviz.analysis import vectors as v
 from gptviz.checkpoint import LanguageModel
 
 NUMBERS = st.floats(-100, 100, width=32).map(lambda x: 0.0 if abs(x) < 1e-3 else x)
-TABLES = st.tuples(st.integers(2, 12), st.integers(2, 6)).flatmap(lambda shape: arrays(np.float32, shape, elements=NUMBERS))
+SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 6))
+TABLES = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=NUMBERS))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,0 +1,274 @@
+"""Vectors as pictures: heat strips, cosines, nearest tokens, and the vocabulary as a map in two or three dimensions.
+
+Takes arrays and labels, returns figures; knows nothing about models, pages or where the numbers came from.
+Shapes: T tokens, C vector width, V vocabulary, K axes of a map (2 or 3), P panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from gptviz.figures import style
+
+MOST_ROWS = 48  # tokens in one picture: more could not be told apart
+MOST_LABELS = 20  # tokens named on the map; of a longer sentence only the chosen one is
+MOST_NUMBERS = 12  # tokens up to which a cosine is written into its cell
+LONGEST_LABEL = 14  # characters of a token on an axis
+ACCENT = "#d55e00"  # the sentence, and what is chosen in it
+KINDS = ("#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f")  # not the colour of the sentence
+
+
+def window(count: int, chosen: int, most: int = MOST_ROWS) -> range:
+    """Which of `count` tokens to draw: all, or `most` in a row with the chosen one in the middle where possible."""
+    start = min(max(0, chosen - most // 2), max(0, count - most))
+    return range(start, min(count, start + most))
+
+
+def strips(names: Sequence[str], vectors: np.ndarray, tokens: Sequence[str], chosen: int = -1) -> go.Figure:
+    """Vectors of the same tokens, one panel a name, one row a token, one column a dimension; one scale for all.
+
+    Args:
+        names: P titles. vectors: (P, T, C). tokens: T, literal.
+        chosen: the row to frame; none if negative.
+    The scale is centred on 0 and ends where 199 of 200 numbers are inside; the rest take the colour of its end, and
+    their exact value on hover.
+    """
+    panels, count, width = vectors.shape
+    if panels != len(names) or count != len(tokens):
+        raise ValueError(f"expected vectors ({len(names)}, {len(tokens)}, C), found {vectors.shape}")
+    figure = make_subplots(rows=panels, cols=1, shared_xaxes=True, subplot_titles=names, vertical_spacing=0.24 / panels)
+    for panel in range(panels):
+        figure.add_trace(strip(vectors[panel]), row=panel + 1, col=1)
+        if 0 <= chosen < count:
+            frame = {"x0": -0.5, "x1": width - 0.5, "y0": chosen - 0.5, "y1": chosen + 0.5}
+            figure.add_shape(type="rect", **frame, line={"width": 2, "color": ACCENT}, row=panel + 1, col=1)
+    row_height = min(20.0, max(7.0, 240 / count))
+    style.base_layout(figure, height=70 + round(panels * (count * row_height + 40)))
+    figure.update_annotations(x=0, xanchor="left", font={"size": style.FONT_SIZE + 1})
+    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, width - 0.5])
+    figure.update_xaxes(title="dimension of the vector", row=panels, col=1)
+    figure.update_yaxes(**token_axis(tokens, down=True))
+    return figure.update_layout(coloraxis=diverging(robust_limit(vectors), "value"), margin={"t": 30})
+
+
+def strip(vectors: np.ndarray) -> go.Heatmap:
+    """One panel of `strips`, (T, C)."""
+    return go.Heatmap(
+        z=vectors.astype(np.float32),
+        coloraxis="coloraxis",
+        hovertemplate="token %{y}<br>dimension %{x}<br><b>%{z:+.4f}</b><extra></extra>",
+    )
+
+
+def robust_limit(values: np.ndarray) -> float:
+    """The absolute value that 99.5% of all numbers stay within; a few huge ones must not bleach the rest."""
+    limit = float(np.quantile(np.abs(values), 0.995)) if values.size else 0.0
+    return limit or 1.0
+
+
+def diverging(limit: float, unit: str) -> dict[str, Any]:
+    """A colour axis from -limit through 0 to limit."""
+    ends = [-limit, 0, limit]
+    names = [f"≤ −{limit:.2g}", "0", f"≥ {limit:.2g}"]
+    return {
+        "colorscale": style.DIVERGING,
+        "cmin": -limit,
+        "cmid": 0,
+        "cmax": limit,
+        "colorbar": {"title": unit, "tickvals": ends, "ticktext": names, "thickness": 14, "outlinewidth": 0},
+    }
+
+
+def similarity(cosines: np.ndarray, tokens: Sequence[str]) -> go.Figure:
+    """Cosine of every two tokens, (T, T), always on the scale from -1 to 1."""
+    if cosines.shape != (len(tokens), len(tokens)):
+        raise ValueError(f"expected cosines ({len(tokens)}, {len(tokens)}), found {cosines.shape}")
+    numbers = len(tokens) <= MOST_NUMBERS
+    cells = go.Heatmap(
+        z=cosines.astype(np.float32),
+        coloraxis="coloraxis",
+        hovertemplate="%{y}<br>%{x}<br>cosine <b>%{z:+.4f}</b><extra></extra>",
+        texttemplate="%{z:.2f}" if numbers else None,
+    )
+    figure = style.base_layout(go.Figure(cells), height=440 if numbers else 560)
+    scale = diverging(1.0, "cosine")
+    scale["colorbar"] |= {"tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": ["−1", "−0.5", "0", "0.5", "1"]}
+    return figure.update_layout(coloraxis=scale, xaxis=token_axis(tokens), yaxis=token_axis(tokens, down=True))
+
+
+def neighbours(tokens: Sequence[str], cosines: np.ndarray, marked: Sequence[bool] | None = None) -> go.Figure:
+    """Tokens as bars of their cosine, the closest on top, the value beside each.
+
+    Args:
+        tokens: literal. cosines: as many, falling.
+        marked: which bars stand for the chosen token itself.
+    """
+    own = marked or [False] * len(tokens)
+    bars = go.Bar(
+        x=cosines,
+        y=list(range(len(tokens))),
+        orientation="h",
+        marker_color=[ACCENT if mark else KINDS[1] for mark in own],
+        text=[f"{value:.3f}" for value in cosines],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}<br>cosine <b>%{x:.6f}</b><extra></extra>",
+    )
+    figure = style.base_layout(go.Figure(bars), height=60 + 30 * max(1, len(tokens)))
+    low, high = (min(0.0, float(np.min(cosines))), max(0.0, float(np.max(cosines)))) if len(tokens) else (0.0, 1.0)
+    across = {"title": "cosine with the chosen vector", "range": [low * 1.15, max(high, 0.1) * 1.15]}
+    return figure.update_layout(xaxis=across, yaxis=token_axis(tokens, down=True), showlegend=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """A whole vocabulary on the axes of a map."""
+
+    points: np.ndarray  # (V, K)
+    tokens: Sequence[str]  # V, literal
+    kinds: np.ndarray  # (V,) index into kind_names
+    kind_names: Sequence[str]
+    explained: np.ndarray  # (K,) share of the variance on each axis
+
+
+@dataclass(frozen=True, eq=False)
+class Sentence:
+    """The sentence on the same axes: where each token was, and where it is."""
+
+    tokens: Sequence[str]  # T, literal
+    before: np.ndarray  # (T, K)
+    after: np.ndarray  # (T, K)
+    names: tuple[str, str]  # what the two are, such as "token vector" and "with its position"
+    chosen: int  # the token to name, whatever the length of the sentence
+
+
+def vocabulary_map(cloud: Cloud, sentence: Sentence, ringed: Sequence[int] = ()) -> go.Figure:
+    """The vocabulary as points, the sentence on top of it, in 2 or 3 dimensions by the width of the points.
+
+    Args:
+        ringed: ids to circle, such as the nearest neighbours of the chosen token.
+
+    Raises:
+        ValueError: if the points have neither 2 nor 3 coordinates.
+    """
+    axes = cloud.points.shape[1]
+    if axes not in (2, 3) or sentence.after.shape != (len(sentence.tokens), axes):
+        raise ValueError(f"expected 2 or 3 axes for both, found {cloud.points.shape} and {sentence.after.shape}")
+    names = np.array([style.plotly_text(token) for token in cloud.tokens], dtype=object)
+    traces = [vocabulary_points(cloud, names, kind) for kind in range(len(cloud.kind_names))]
+    traces = [trace for trace in traces if len(trace.x)]
+    if len(ringed):
+        traces.append(rings(cloud, names, list(ringed)))
+    traces += [steps(sentence), sentence_points(sentence)]
+    figure = style.base_layout(go.Figure(traces), height=640)
+    titles = [f"axis {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(cloud.explained)]
+    return figure.update_layout(legend={"itemsizing": "constant"}, hovermode="closest", **map_axes(titles))
+
+
+def map_axes(titles: Sequence[str]) -> dict[str, Any]:
+    """Layout of the axes of a map: the same unit in every direction, or distances would lie."""
+    if len(titles) == 3:
+        plain = [{"title": {"text": title}, "showspikes": False} for title in titles]
+        return {"scene": {"xaxis": plain[0], "yaxis": plain[1], "zaxis": plain[2], "aspectmode": "data"}}
+    return {"xaxis": {"title": titles[0], "zeroline": False}, "yaxis": {"title": titles[1], "scaleanchor": "x"}}
+
+
+def spread(points: np.ndarray) -> dict[str, np.ndarray]:
+    """(N, K) as the x, y (and z) of a trace."""
+    return dict(zip("xyz", points.astype(np.float32).T, strict=False))
+
+
+def points_trace(points: np.ndarray, *, light: bool = False, **how: Any) -> go.Scatter | go.Scattergl | go.Scatter3d:
+    """A trace of points: in space, or in the plane; by WebGL if they are many."""
+    kind = go.Scatter3d if points.shape[1] == 3 else go.Scattergl if light else go.Scatter
+    return kind(**spread(points), **how)
+
+
+def vocabulary_points(cloud: Cloud, names: np.ndarray, kind: int) -> go.Scattergl | go.Scatter3d:
+    """The tokens of one kind."""
+    mine = np.flatnonzero(cloud.kinds == kind)
+    return points_trace(
+        cloud.points[mine],
+        light=True,
+        mode="markers",
+        name=cloud.kind_names[kind],
+        text=names[mine],
+        hovertemplate="%{text}<extra></extra>",
+        marker={"size": 2.5 if cloud.points.shape[1] == 3 else 5, "color": KINDS[kind % len(KINDS)], "opacity": 0.45},
+    )
+
+
+def rings(cloud: Cloud, names: np.ndarray, ids: list[int]) -> go.Scatter | go.Scatter3d:
+    """Circles around some tokens of the vocabulary, with their names."""
+    return points_trace(
+        cloud.points[ids],
+        mode="markers",
+        name="nearest to the chosen",
+        text=names[ids],
+        hovertemplate="%{text}<br>one of the nearest to the chosen token<extra></extra>",
+        marker={
+            "symbol": "circle-open",
+            "size": 7 if cloud.points.shape[1] == 3 else 12,
+            "color": ACCENT,
+            "line": {"width": 2},
+        },
+    )
+
+
+def steps(sentence: Sentence) -> go.Scatter | go.Scatter3d:
+    """A line from where each token was to where it is."""
+    gap = np.full_like(sentence.before, np.nan)
+    line = np.stack([sentence.before, sentence.after, gap], axis=1).reshape(-1, sentence.before.shape[1])  # (3 T, K)
+    name = f"from {sentence.names[0]}"
+    return points_trace(line, mode="lines", name=name, hoverinfo="skip", line={"color": ACCENT, "width": 1.5})
+
+
+def sentence_points(sentence: Sentence) -> go.Scatter | go.Scatter3d:
+    """The tokens of the sentence where they are now, named if they are few."""
+    names = [style.plotly_text(token) for token in sentence.tokens]
+    few = len(names) <= MOST_LABELS
+    flat = sentence.after.shape[1] == 2
+    return points_trace(
+        sentence.after,
+        mode="markers+text",
+        name=sentence.names[1],
+        text=[cut(token) if few or i == sentence.chosen else "" for i, token in enumerate(sentence.tokens)],
+        textposition="top center",
+        textfont={"size": 15 if flat else 13},
+        customdata=list(zip(range(len(names)), names, strict=True)),
+        hovertemplate="%{customdata[1]}<br>token %{customdata[0]} of the sentence<extra></extra>",
+        marker={
+            "color": ACCENT,
+            "size": [14 if i == sentence.chosen else 9 for i in range(len(names))] if flat else 5,
+            "line": {"width": 1, "color": "white"},
+        },
+    )
+
+
+def token_axis(tokens: Sequence[str], *, down: bool = False) -> dict[str, Any]:
+    """Integer positions that read as tokens, so that two equal ones stay apart."""
+    ends = [-0.5, len(tokens) - 0.5]
+    return {
+        "range": ends[::-1] if down else ends,
+        "labelalias": {str(i): cut(token) for i, token in enumerate(tokens)},
+        "tick0": 0,
+        "dtick": 1 if len(tokens) <= 24 else 2,
+        "exponentformat": "none",
+        "separatethousands": False,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+    }
+
+
+def cut(token: str) -> str:
+    """A token for a small place: white space visible, shortened if it is long, never interpreted."""
+    text = style.visible(token)
+    return style.plotly_text(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…")

@@ -7,6 +7,7 @@ width, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gptviz.attention import Attend, AttentionTrace, attention_stages, plain_attention
 from gptviz.config import GPTConfig
@@ -61,6 +63,9 @@ class WhatIf:
                     f"expected a head from 0.0 to {config.n_layers - 1}.{config.n_heads - 1}, "
                     f"found {change.layer}.{change.head}"
                 )
+        for gain in self.gains:
+            if not math.isfinite(gain.gain):
+                raise ValueError(f"expected a finite gain for head {gain.layer}.{gain.head}, found {gain.gain}")
         for edit in self.edits:
             if not (0 <= edit.query < t and 0 <= edit.key < t and 0 <= edit.weight <= 1):
                 raise ValueError(
@@ -69,6 +74,8 @@ class WhatIf:
                 )
             if self.causal and edit.key > edit.query:
                 raise ValueError(f"key {edit.key} is in the future of query {edit.query}: unmask first (causal=False)")
+            if (edit.query + 1 if self.causal else t) == 1 and edit.weight != 1:
+                raise ValueError(f"query {edit.query} sees only itself: expected a weight of 1, found {edit.weight}")
 
 
 def traced_attention(what_if: WhatIf, layer: int) -> Attend:
@@ -82,7 +89,7 @@ def traced_attention(what_if: WhatIf, layer: int) -> Attend:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         heads, weights = plain(q, k, v)
         if edits:
-            weights = edit_weights(weights, edits)
+            weights = edit_weights(weights, edits, what_if.causal)
             heads = weights @ v
         factor = torch.ones(q.size(1), dtype=q.dtype, device=q.device)  # (H,)
         for gain in gains:
@@ -92,15 +99,20 @@ def traced_attention(what_if: WhatIf, layer: int) -> Attend:
     return attend
 
 
-def edit_weights(weights: Tensor, edits: list[CellEdit]) -> Tensor:
-    """Set single cells of (B, H, T, S) and rescale the rest of each row to keep its sum at 1."""
+def edit_weights(weights: Tensor, edits: list[CellEdit], causal: bool) -> Tensor:
+    """Set single cells of (B, H, T, T) and rescale the rest of each row to keep its sum at 1."""
     weights = weights.clone()
     for edit in edits:
-        row = weights[:, edit.head, edit.query]  # (B, S), a view
-        old = row[:, edit.key].clone()  # (B,)
-        rest = 1 - old
-        # A row that was all in this cell has nothing to rescale: the remainder is then simply missing.
-        row *= torch.where(rest > 0, (1 - edit.weight) / rest.clamp_min(1e-12), torch.zeros_like(rest))[:, None]
+        row = weights[:, edit.head, edit.query]  # (B, T), a view
+        row[:, edit.key] = 0
+        rest = row.sum(-1, keepdim=True)  # (B, 1), added up: 1 - weight would lose what is left of a sharp row
+        # A row that was all in this cell has nothing to rescale: what is left goes evenly to all that it may see.
+        even = torch.ones_like(row)
+        even[:, edit.key] = 0
+        if causal:
+            even[:, edit.query + 1 :] = 0
+        shares = torch.where(rest > 1e-30, row, even)  # (B, T)
+        row.copy_((1 - edit.weight) * shares / shares.sum(-1, keepdim=True).clamp_min(1e-30))
         row[:, edit.key] = edit.weight
     return weights
 
@@ -118,7 +130,7 @@ class BlockTrace(NamedTuple):
 
 
 class Stage:
-    """A named stage of a `Trace`: computed as a tensor, read as a NumPy array that is made once and cannot be changed."""
+    """A named stage of a `Trace`: computed as a tensor, read as a NumPy array, made once, that cannot be changed."""
 
     def __init__(self, compute: Callable[[Trace], Tensor], doc: str) -> None:
         self.compute = compute
@@ -192,7 +204,7 @@ class Trace:
     ff_hidden = per_block(lambda b: b.ff_hidden, "(L, T, F) feed-forward activations")
     ff_out = per_block(lambda b: b.ff_out, "(L, T, C) what each feed-forward adds to the stream")
     final_vectors = Stage(lambda t: t.final, "(T, C) what the vocabulary projection reads")
-    logits = Stage(lambda t: torch.nn.functional.linear(t.final, t.unembedding), "(T, V) one score per vocabulary entry")
+    logits = Stage(lambda t: F.linear(t.final, t.unembedding), "(T, V) one score per vocabulary entry")
 
     def tensor(self, stage: str) -> Tensor:
         """A stage as a tensor on the model's device; see `STAGES` for the names."""

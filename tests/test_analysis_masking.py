@@ -161,7 +161,7 @@ def test_largest_changes_against_a_sorted_list(logits, n):
     for row in table.itertuples():
         assert row.masked == pytest.approx(p[row.id]) and row.unmasked == pytest.approx(q[row.id])
         assert row.change == pytest.approx(row.unmasked - row.masked)
-        assert 0 <= row.rank_masked < 23 and 0 <= row.rank_unmasked < 23
+        assert 1 <= row.rank_masked <= 23 and 1 <= row.rank_unmasked <= 23
     whole = masking.largest_changes(*logits, 23)
     assert whole["masked"].sum() == pytest.approx(1) and whole["change"].sum() == pytest.approx(0, abs=1e-12)
     assert masking.probability_moved(*logits) == pytest.approx(whole["change"].clip(lower=0).sum())
@@ -169,8 +169,8 @@ def test_largest_changes_against_a_sorted_list(logits, n):
 
 def test_ranks_count_the_likelier_tokens():
     table = masking.largest_changes(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0]), 3).set_index("id")
-    assert table["rank_masked"].to_dict() == {0: 0, 1: 1, 2: 2}
-    assert table["rank_unmasked"].to_dict() == {0: 2, 1: 1, 2: 0}
+    assert table["rank_masked"].to_dict() == {0: 1, 1: 2, 2: 3}
+    assert table["rank_unmasked"].to_dict() == {0: 3, 1: 2, 2: 1}
 
 
 @pytest.mark.parametrize("text", SENTENCES)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from gptviz.trace import Trace
+if TYPE_CHECKING:  # only annotations need it: the numbers come without torch
+    from gptviz.trace import Trace
 
 CHUNK = 64  # rows of (T, V) logits in float64 at a time: bounded memory at any length
 
@@ -139,7 +141,7 @@ def largest_changes(masked: np.ndarray, unmasked: np.ndarray, n: int = 10) -> pd
     """The n tokens whose probability changes most, from the logits (V,) of one position in both passes.
 
     Columns: id, masked, unmasked (probabilities over the whole vocabulary), change (unmasked - masked),
-    rank_masked, rank_unmasked (0 is the likeliest). Largest |change| first, ties by id.
+    rank_masked, rank_unmasked (1 is the likeliest). Largest |change| first, ties by id.
     """
     p, q = (np.exp(log_probabilities(logits)) for logits in (masked, unmasked))
     change = q - p
@@ -150,8 +152,8 @@ def largest_changes(masked: np.ndarray, unmasked: np.ndarray, n: int = 10) -> pd
             "masked": p[order],
             "unmasked": q[order],
             "change": change[order],
-            "rank_masked": [int((p > p[i]).sum()) for i in order],
-            "rank_unmasked": [int((q > q[i]).sum()) for i in order],
+            "rank_masked": [1 + int((p > p[i]).sum()) for i in order],
+            "rank_unmasked": [1 + int((q > q[i]).sum()) for i in order],
         }
     )
 

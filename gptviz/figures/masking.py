@@ -1,0 +1,205 @@
+"""Masked and unmasked, side by side: attention maps, the share moved to the future, changed predictions.
+
+Takes arrays and labels, returns figures; knows nothing about models or pages. Shapes: L layers, H heads, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gptviz.figures import style
+from gptviz.figures.heatmap import heatmap, label
+
+MASKED, UNMASKED = style.CATEGORICAL[0], style.CATEGORICAL[1]
+CHOSEN, OTHERS = style.CATEGORICAL[4], style.CATEGORICAL[6]
+MOST_NUMBERS = 6  # tokens up to which a third of the page has room for a number in each cell
+SIDE_BY_SIDE = {"masked": "Masked, as trained", "unmasked": "Unmasked", "difference": "Unmasked − masked"}
+
+
+def three_maps(
+    masked: np.ndarray, unmasked: np.ndarray, difference: np.ndarray, tokens: Sequence[str]
+) -> tuple[go.Figure, go.Figure, go.Figure]:
+    """One head with the mask, without it, and the change: (T, T) three times, on the same axes.
+
+    The first two share the scale from 0 to 1. The change has the diverging scale from -1 to 1, whatever the head, so
+    that a small change looks small.
+    """
+    future = np.triu(np.ones(masked.shape, dtype=bool), k=1)
+    maps = (
+        heatmap(masked, tokens, tokens, masked=future),
+        heatmap(unmasked, tokens, tokens),
+        heatmap(difference, tokens, tokens, scale="diverging", span=(-1, 1), unit="change of weight"),
+    )
+    for figure, title in zip(maps, SIDE_BY_SIDE.values(), strict=True):
+        fit_a_third(figure, title, len(tokens))
+    return maps
+
+
+def fit_a_third(figure: go.Figure, title: str, t: int) -> None:
+    """Give a map the shape of a column: the colour bar lies above, the cells keep the width."""
+    if t > MOST_NUMBERS:
+        figure.update_traces(texttemplate=None)
+    figure.update_layout(
+        height=400 if t <= 24 else 460,
+        title={"text": title, "font": {"size": style.FONT_SIZE + 2}, "x": 0.5, "xanchor": "center", "y": 0.985},
+        margin={"l": 8, "r": 8, "t": 84, "b": 8},
+        xaxis_title_text="key",
+        yaxis_title_text="query",
+        coloraxis_colorbar={
+            "orientation": "h",
+            "thickness": 10,
+            "y": 1.01,
+            "yanchor": "bottom",
+            "title": {"text": ""},
+            "nticks": 5,
+            "tickfont": {"size": style.SMALL_FONT_SIZE},
+        },
+    )
+
+
+def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
+    """Share of attention moved to the future for every head, (L, H), with the chosen one framed.
+
+    A point on every cell carries (layer, head), so that a click can choose it.
+    """
+    n_layers, n_heads = moved.shape
+    layers, heads = (index.ravel() for index in np.indices(moved.shape))
+    cells = go.Heatmap(
+        z=moved,
+        zmin=0,
+        zmax=1,
+        colorscale=style.SEQUENTIAL,
+        xgap=2,
+        ygap=2,
+        texttemplate="%{z:.2f}",
+        textfont={"size": style.SMALL_FONT_SIZE},
+        hoverinfo="skip",
+        colorbar={"title": {"text": "moved to the future", "side": "right"}, "thickness": 14, "outlinewidth": 0},
+    )
+    shares = [f"head {a}.{b}: {moved[a, b]:.4f} moved to the future" for a, b in zip(layers, heads, strict=True)]
+    points = go.Scatter(
+        x=heads,
+        y=layers,
+        mode="markers",
+        marker={"size": 30, "symbol": "square", "opacity": 0},
+        customdata=np.column_stack([layers, heads]),
+        text=shares,
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+    figure = go.Figure([cells, points])
+    figure.update_xaxes(whole_numbers("head", n_heads))
+    figure.update_yaxes(whole_numbers("layer", n_layers), autorange="reversed")
+    figure.add_shape(
+        type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line={"width": 4, "color": CHOSEN}
+    )
+    return style.base_layout(figure, height=110 + 42 * n_layers)
+
+
+def whole_numbers(title: str, n: int) -> dict:
+    """An axis that counts from 0."""
+    return {"title": {"text": title}, "tickvals": list(range(n)), "showgrid": False, "zeroline": False}
+
+
+def position_bars(divergence: np.ndarray, tokens: Sequence[str], chosen: int) -> go.Figure:
+    """How far the prediction after each token changes: bars (T,) of bits, the chosen one in another colour."""
+    bars = go.Bar(
+        x=list(range(len(tokens))),
+        y=divergence,
+        marker_color=[CHOSEN if i == chosen else OTHERS for i in range(len(tokens))],
+        customdata=hover_tokens(tokens),
+        hovertemplate="after %{customdata}<br><b>%{y:.6g}</b> bits<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.update_xaxes(tick_tokens(tokens), title_text="the prediction after …")
+    figure.update_yaxes(title_text="D(masked ‖ unmasked), bits", rangemode="tozero")
+    return style.base_layout(figure, height=280)
+
+
+def change_bars(masked: np.ndarray, unmasked: np.ndarray, tokens: Sequence[str]) -> go.Figure:
+    """Probability of n tokens with the mask and without: (n,) twice, first token at the top, the change written out."""
+    places = list(range(len(tokens)))
+    changes = [f"{after - before:+.2g}" for before, after in zip(masked, unmasked, strict=True)]
+    figure = go.Figure(
+        [
+            probability_bars("masked, as trained", MASKED, masked, tokens),
+            probability_bars("unmasked", UNMASKED, unmasked, tokens, changes),
+        ]
+    )
+    figure.update_yaxes(tickmode="array", tickvals=places, ticktext=[label(token) for token in tokens], showgrid=False)
+    figure.update_yaxes(range=[len(tokens) - 0.5, -0.5])
+    top = max(float(np.max(masked, initial=0)), float(np.max(unmasked, initial=0)), 1e-9)
+    figure.update_xaxes(title_text="probability of the next token", range=[0, 1.18 * top])
+    figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0)
+    return style.base_layout(figure, height=110 + 40 * len(tokens))
+
+
+def probability_bars(
+    name: str, colour: str, values: np.ndarray, tokens: Sequence[str], notes: Sequence[str] | None = None
+) -> go.Bar:
+    """One pass as horizontal bars, with a note at the end of each."""
+    return go.Bar(
+        name=name,
+        orientation="h",
+        x=values,
+        y=list(range(len(tokens))),
+        marker_color=colour,
+        customdata=hover_tokens(tokens),
+        hovertemplate="%{customdata}<br>" + name + ": <b>%{x:.6f}</b><extra></extra>",
+        text=notes,
+        textposition="outside",
+        cliponaxis=False,
+    )
+
+
+def surprise_bars(masked: np.ndarray, unmasked: np.ndarray, tokens: Sequence[str]) -> go.Figure:
+    """Surprise at the token that really came, (T - 1,) bits in both passes; `tokens` are all T of the sentence."""
+    if len(masked) != max(0, len(tokens) - 1) or len(unmasked) != len(masked):
+        raise ValueError(
+            f"expected one surprise for each of {len(tokens)} tokens but the first, "
+            f"found {len(masked)} and {len(unmasked)}"
+        )
+    came, before = hover_tokens(tokens[1:]), hover_tokens(tokens[:-1])
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=name,
+                x=list(range(len(came))),
+                y=values,
+                marker_color=colour,
+                customdata=list(zip(before, came, strict=True)),
+                hovertemplate="after %{customdata[0]} came %{customdata[1]}<br>"
+                + name
+                + ": <b>%{y:.4f}</b> bits<extra></extra>",
+            )
+            for name, colour, values in (
+                ("masked, as trained", MASKED, masked),
+                ("unmasked: the answer is in view", UNMASKED, unmasked),
+            )
+        ]
+    )
+    figure.update_xaxes(tick_tokens(tokens[1:]), title_text="the token that really came")
+    figure.update_yaxes(title_text="surprise, bits", rangemode="tozero")
+    figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0)
+    return style.base_layout(figure, height=320)
+
+
+def tick_tokens(tokens: Sequence[str], most: int = 32) -> dict:
+    """An axis with a token at every position, or at every n-th where they would run into each other."""
+    places = list(range(0, len(tokens), max(1, -(-len(tokens) // most))))
+    return {
+        "tickmode": "array",
+        "tickvals": places,
+        "ticktext": [label(tokens[i]) for i in places],
+        "range": [-0.5, len(tokens) - 0.5],
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
+def hover_tokens(tokens: Sequence[str]) -> list[str]:
+    """Tokens for hover texts, literal and with their position left to the axis."""
+    return [label(token) for token in tokens]

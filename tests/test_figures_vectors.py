@@ -6,6 +6,7 @@ import html
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def cloud(axes: int = 2, tokens: tuple[str, ...] = HOSTILE) -> f.Cloud:
     """A vocabulary of made-up points, of two kinds."""
     kinds = np.arange(len(tokens)) % 2
     points = RNG.normal(size=(len(tokens), axes))
-    return f.Cloud(points, tokens, kinds, ("even", "odd", "none"), np.linspace(0.3, 0.1, axes))
+    return f.Cloud(points, f.point_labels(tokens), kinds, ("even", "odd", "none"), np.linspace(0.3, 0.1, axes))
 
 
 @given(st.integers(1, 400), st.data())
@@ -50,8 +51,12 @@ def test_strips_show_the_numbers_on_one_scale_centred_on_zero() -> None:
     axis = figure.layout.coloraxis
     assert axis.cmid == 0
     assert axis.cmin == -axis.cmax < 0
-    assert [a.text for a in figure.layout.annotations] == ["a", "b", "sum"]
-    assert [s.y0 for s in figure.layout.shapes] == [1.5] * 3
+    assert [a.text for a in figure.layout.annotations] == ["<b>a</b>", "<b>b</b>", "<b>sum</b>"]
+    starts = [trace.y0 for trace in figure.data]
+    assert all(later - earlier > 4 for earlier, later in pairwise(starts))
+    assert [s.y0 for s in figure.layout.shapes] == [start + 1.5 for start in starts]
+    for start in starts:  # each row of each panel reads as its token
+        assert [figure.layout.yaxis.labelalias[str(start + i)] for i in range(4)] == ["x", "y", "x", "z"]
 
 
 def test_a_huge_number_does_not_bleach_the_strips() -> None:

@@ -6,13 +6,13 @@ Shapes: T tokens, C vector width, V vocabulary, K axes of a map (2 or 3), P pane
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from gptviz.figures import style
 
@@ -42,28 +42,45 @@ def strips(names: Sequence[str], vectors: np.ndarray, tokens: Sequence[str], cho
     panels, count, width = vectors.shape
     if panels != len(names) or count != len(tokens):
         raise ValueError(f"expected vectors ({len(names)}, {len(tokens)}, C), found {vectors.shape}")
-    figure = make_subplots(rows=panels, cols=1, shared_xaxes=True, subplot_titles=names, vertical_spacing=0.24 / panels)
-    for panel in range(panels):
-        figure.add_trace(strip(vectors[panel]), row=panel + 1, col=1)
-        if 0 <= chosen < count:
-            frame = {"x0": -0.5, "x1": width - 0.5, "y0": chosen - 0.5, "y1": chosen + 0.5}
-            figure.add_shape(type="rect", **frame, line={"width": 2, "color": ACCENT}, row=panel + 1, col=1)
-    row_height = min(20.0, max(7.0, 240 / count))
-    style.base_layout(figure, height=70 + round(panels * (count * row_height + 40)))
-    figure.update_annotations(x=0, xanchor="left", font={"size": style.FONT_SIZE + 1})
-    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, width - 0.5])
-    figure.update_xaxes(title="dimension of the vector", row=panels, col=1)
-    figure.update_yaxes(**token_axis(tokens, down=True))
-    return figure.update_layout(coloraxis=diverging(robust_limit(vectors), "value"), margin={"t": 30})
+    row_height = min(22.0, max(7.0, 240 / count))  # pixels
+    step = count + math.ceil(36 / row_height)  # rows from panel to panel: one pair of axes holds them all
+    starts = [panel * step for panel in range(panels)]
+    figure = go.Figure([strip(vectors[panel], starts[panel], name) for panel, name in enumerate(names)])
+    rows = starts[-1] + count
+    style.base_layout(figure, height=round(rows * row_height) + 100)
+    places = [start + row for start in starts for row in range(0, count, math.ceil(11 / row_height))]
+    down = token_axis(tokens, starts) | {"tickmode": "array", "tickvals": places, "range": [rows - 0.5, -0.5]}
+    return figure.update_layout(
+        coloraxis=diverging(robust_limit(vectors), "value"),
+        xaxis={"title": {"text": "dimension of the vector"}, "showgrid": False, "range": [-0.5, width - 0.5]},
+        yaxis=down,
+        annotations=[panel_name(name, start) for name, start in zip(names, starts, strict=True)],
+        shapes=[row_frame(start + chosen, width) for start in starts] if 0 <= chosen < count else [],
+        margin={"t": 36},
+    )
 
 
-def strip(vectors: np.ndarray) -> go.Heatmap:
-    """One panel of `strips`, (T, C)."""
+def strip(vectors: np.ndarray, start: int, name: str) -> go.Heatmap:
+    """One panel of `strips`, (T, C), its first row at `start`."""
     return go.Heatmap(
         z=vectors.astype(np.float32),
+        y0=start,
+        dy=1,
         coloraxis="coloraxis",
-        hovertemplate="token %{y}<br>dimension %{x}<br><b>%{z:+.4f}</b><extra></extra>",
+        hovertemplate="token %{y}<br>dimension %{x}<br><b>%{z:+.4f}</b><extra>" + name + "</extra>",
     )
+
+
+def panel_name(name: str, start: int) -> dict[str, Any]:
+    """The name of a panel, above its first row."""
+    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": start - 0.7, "yanchor": "bottom"}
+    return {"text": f"<b>{name}</b>", "showarrow": False, **place}
+
+
+def row_frame(row: int, width: int) -> dict[str, Any]:
+    """A frame around one row of a panel."""
+    edges = {"x0": -0.5, "x1": width - 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    return {"type": "rect", **edges, "line": {"width": 2, "color": ACCENT}}
 
 
 def robust_limit(values: np.ndarray) -> float:
@@ -131,7 +148,7 @@ class Cloud:
     """A whole vocabulary on the axes of a map."""
 
     points: np.ndarray  # (V, K)
-    tokens: Sequence[str]  # V, literal
+    labels: np.ndarray  # (V,) from `point_labels`
     kinds: np.ndarray  # (V,) index into kind_names
     kind_names: Sequence[str]
     explained: np.ndarray  # (K,) share of the variance on each axis
@@ -160,15 +177,18 @@ def vocabulary_map(cloud: Cloud, sentence: Sentence, ringed: Sequence[int] = ())
     axes = cloud.points.shape[1]
     if axes not in (2, 3) or sentence.after.shape != (len(sentence.tokens), axes):
         raise ValueError(f"expected 2 or 3 axes for both, found {cloud.points.shape} and {sentence.after.shape}")
-    names = np.array([style.plotly_text(token) for token in cloud.tokens], dtype=object)
-    traces = [vocabulary_points(cloud, names, kind) for kind in range(len(cloud.kind_names))]
-    traces = [trace for trace in traces if len(trace.x)]
+    traces = [vocabulary_points(cloud, kind) for kind in np.unique(cloud.kinds)]
     if len(ringed):
-        traces.append(rings(cloud, names, list(ringed)))
+        traces.append(rings(cloud, list(ringed)))
     traces += [steps(sentence), sentence_points(sentence)]
     figure = style.base_layout(go.Figure(traces), height=640)
     titles = [f"axis {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(cloud.explained)]
     return figure.update_layout(legend={"itemsizing": "constant"}, hovermode="closest", **map_axes(titles))
+
+
+def point_labels(tokens: Sequence[str]) -> np.ndarray:
+    """What hovering over each point says: (V,). Made once for a vocabulary."""
+    return np.array([style.plotly_text(token) for token in tokens], dtype=object)
 
 
 def map_axes(titles: Sequence[str]) -> dict[str, Any]:
@@ -190,7 +210,7 @@ def points_trace(points: np.ndarray, *, light: bool = False, **how: Any) -> go.S
     return kind(**spread(points), **how)
 
 
-def vocabulary_points(cloud: Cloud, names: np.ndarray, kind: int) -> go.Scattergl | go.Scatter3d:
+def vocabulary_points(cloud: Cloud, kind: int) -> go.Scattergl | go.Scatter3d:
     """The tokens of one kind."""
     mine = np.flatnonzero(cloud.kinds == kind)
     return points_trace(
@@ -198,19 +218,19 @@ def vocabulary_points(cloud: Cloud, names: np.ndarray, kind: int) -> go.Scatterg
         light=True,
         mode="markers",
         name=cloud.kind_names[kind],
-        text=names[mine],
+        text=cloud.labels[mine],
         hovertemplate="%{text}<extra></extra>",
         marker={"size": 2.5 if cloud.points.shape[1] == 3 else 5, "color": KINDS[kind % len(KINDS)], "opacity": 0.45},
     )
 
 
-def rings(cloud: Cloud, names: np.ndarray, ids: list[int]) -> go.Scatter | go.Scatter3d:
+def rings(cloud: Cloud, ids: list[int]) -> go.Scatter | go.Scatter3d:
     """Circles around some tokens of the vocabulary, with their names."""
     return points_trace(
         cloud.points[ids],
         mode="markers",
         name="nearest to the chosen",
-        text=names[ids],
+        text=cloud.labels[ids],
         hovertemplate="%{text}<br>one of the nearest to the chosen token<extra></extra>",
         marker={
             "symbol": "circle-open",
@@ -251,15 +271,16 @@ def sentence_points(sentence: Sentence) -> go.Scatter | go.Scatter3d:
     )
 
 
-def token_axis(tokens: Sequence[str], *, down: bool = False) -> dict[str, Any]:
-    """Integer positions that read as tokens, so that two equal ones stay apart."""
+def token_axis(tokens: Sequence[str], starts: Sequence[int] = (0,), *, down: bool = False) -> dict[str, Any]:
+    """Integer positions that read as tokens, so that two equal ones stay apart; the tokens begin at each of `starts`."""
     ends = [-0.5, len(tokens) - 0.5]
+    names = [cut(token) for token in tokens]
     return {
         "range": ends[::-1] if down else ends,
-        "labelalias": {str(i): cut(token) for i, token in enumerate(tokens)},
+        "labelalias": {str(start + i): name for start in starts for i, name in enumerate(names)},
         "tick0": 0,
         "dtick": 1 if len(tokens) <= 24 else 2,
-        "exponentformat": "none",
+        "exponentformat": "none",  # positions must be written as the aliases spell them
         "separatethousands": False,
         "showgrid": False,
         "zeroline": False,

@@ -1,0 +1,23 @@
+"""The router: the pages, and the controls that all of them share."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from gptviz import ui
+
+st.set_page_config(page_title="gptviz", page_icon=":material/grid_on:", layout="wide")
+ui.warm_up()
+page = st.navigation(
+    {
+        "GPT": [
+            st.Page("pages/gpt/home.py", title="Home", icon=":material/home:", default=True),
+            st.Page("pages/gpt/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
+            st.Page("pages/gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
+            st.Page("pages/gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
+            st.Page("pages/gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
+        ]
+    }
+)
+ui.shared_controls()
+page.run()

@@ -1,0 +1,24 @@
+"""What pages are made of. The only room with streamlit, next to app.py and the pages; imports no torch."""
+
+from __future__ import annotations
+
+from gptviz.ui.controls import pick_head, pick_layer, shared_controls
+from gptviz.ui.lesson import Reading, lesson, read
+from gptviz.ui.models import warm_up
+from gptviz.ui.show import escape, plot, show_source, table_with_csv
+from gptviz.ui.strip import token_strip
+
+__all__ = [
+    "Reading",
+    "escape",
+    "lesson",
+    "pick_head",
+    "pick_layer",
+    "plot",
+    "read",
+    "shared_controls",
+    "show_source",
+    "table_with_csv",
+    "token_strip",
+    "warm_up",
+]

@@ -1,0 +1,71 @@
+"""The controls that pages share. Each keeps its state in the URL, so that a link opens the same picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from gptviz.ui import models
+from gptviz.ui.show import escape
+
+if TYPE_CHECKING:
+    from gptviz import LanguageModel
+
+SENTENCE = "My dog has fleas"
+SENTENCES = {
+    "My dog has fleas": SENTENCE,
+    "Whom does “she” mean?": "Lily gave Tom the red ball because she was too tired to play with it.",
+    "A name comes back": "Tom and Lily went to the park. Lily had a kite. Tom and Lily",
+    "A list": "She packed a hat, a coat, a book, an apple, a",
+    "Somebody speaks": "“Where is my cat?” asked Tim. “I saw it in the tree,” said Sue. “Then",
+    "A long sentence": (
+        "Once upon a time there was a little mouse who lived under the old tree by the river, and every morning, when "
+        "the sun was warm and the birds began to sing, the mouse went out to look for a"
+    ),
+    "The same letters twice": "qx vb zt rk pw qx vb zt rk",
+    "Nonsense": "blorf the wugs dax quickly under seven purple",
+}
+URL_CHARACTERS = 8000  # what a link may carry: more, and servers on the way may refuse it
+
+
+def shared_controls() -> None:
+    """Model and sentence, for app.py, before the page runs."""
+    with st.sidebar:
+        pick_model()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state.setdefault("text", SENTENCE)
+        st.text_input("Sentence", key="text", bind="query-params", placeholder="Type a sentence and press Enter")
+        st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_sentence, icon=":material/lightbulb:")
+
+
+def use_sentence() -> None:
+    """Put the chosen sentence into the box."""
+    st.session_state["text"] = SENTENCES[st.session_state["try"]]
+
+
+def pick_model() -> None:
+    """The model picker; says so where the URL asks for a model that is not there."""
+    found = models.names()
+    if not found:
+        st.error(f"Expected models as folders in {models.ROOT.name}/, found none. Get the repository again, complete.")
+        st.stop()
+    wanted = st.query_params.get("model")
+    if wanted is not None and wanted not in found:
+        st.warning(f"There is no model {escape(wanted[:80])} here. Showing {escape(found[0])} instead.")
+    st.selectbox("Model", found, key="model", bind="query-params")
+
+
+def pick_layer(model: LanguageModel, key: str = "layer") -> int:
+    """A layer of the model, from 0."""
+    return pick_number("Layer", model.gpt.config.n_layers, key)
+
+
+def pick_head(model: LanguageModel, key: str = "head") -> int:
+    """A head of the model, from 0."""
+    return pick_number("Head", model.gpt.config.n_heads, key)
+
+
+def pick_number(label: str, count: int, key: str) -> int:
+    """One of `count` numbers from 0."""
+    return st.segmented_control(label, range(count), default=0, required=True, key=key, bind="query-params")

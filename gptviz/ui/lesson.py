@@ -1,0 +1,73 @@
+"""How every lesson begins: title, what to look for, the model's reading of the sentence, or a clear word why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from gptviz.ui import models
+from gptviz.ui.show import escape
+from gptviz.ui.strip import token_strip
+
+if TYPE_CHECKING:
+    from gptviz import LanguageModel, Trace, WhatIf
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The chosen model, the typed sentence, and what the one did with the other (masked, as trained)."""
+
+    model: LanguageModel
+    text: str
+    trace: Trace = field(repr=False)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that the model read: T strings."""
+        return self.trace.tokens
+
+    def trace_with(self, what_if: WhatIf) -> Trace:
+        """The same sentence under a what-if. Shared by all visitors: never change it."""
+        return models.TRACES.get(self.model, self.text, what_if)
+
+
+def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Reading:
+    """Begin a lesson.
+
+    Args:
+        title: of the page.
+        look_for: what to see here.
+        caution: what would be wrong to conclude. Together three sentences.
+        strip: show the tokens below; False where the page has a strip of its own.
+    """
+    st.title(title)
+    st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **But:** {caution}")
+    reading = read()
+    if strip:
+        token_strip(reading.tokens, key="tokens", selectable=False)
+    return reading
+
+
+def read() -> Reading:
+    """The chosen model's reading of the typed sentence; where there is none, says why and ends the page."""
+    from gptviz.trace import WhatIf
+
+    text = st.session_state["text"]
+    if not text.strip():
+        st.info("Type a sentence above, or take one from “Try another”.", icon=":material/keyboard:")
+        st.stop()
+    try:
+        model = models.open_model(st.session_state["model"])
+    except (ValueError, OSError) as error:
+        st.error(f"This model cannot be opened: {escape(str(error))}")
+        st.stop()
+    trace = models.TRACES.get(model, text, WhatIf())
+    if trace.dropped:
+        total = trace.dropped + len(trace.tokens)
+        st.warning(
+            f"The text has {total:,} tokens and this model reads {model.gpt.config.context:,}: the first "
+            f"{trace.dropped:,} were cut at the left."
+        )
+    return Reading(model, text, trace)

@@ -1,0 +1,102 @@
+"""Models and traces that all visitors share: found, opened once, kept within bounds, never changed."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+import gptviz
+
+if TYPE_CHECKING:
+    from gptviz import LanguageModel, Trace, WhatIf
+
+ROOT = Path(gptviz.__file__).resolve().parent.parent / "checkpoints"
+DEFAULT = "gpt-stories"
+TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
+
+
+def names() -> list[str]:
+    """The models under checkpoints/, the default one first. Opens none of them, so it costs nothing."""
+    found = sorted(folder.parent.name for folder in ROOT.glob("*/config.json"))
+    return sorted(found, key=lambda name: name != DEFAULT)
+
+
+def open_model(name: str) -> LanguageModel:
+    """A model by its plain name under checkpoints/, opened once for everybody.
+
+    Raises:
+        ValueError: for a name that is not there, or a checkpoint that is damaged: says what to do.
+        OSError: for a file that cannot be read.
+    """
+    if name not in names():
+        raise ValueError(f"expected one of {', '.join(names()) or 'no models at all'}, found {name[:80]!r}")
+    folder = ROOT / name
+    stamps = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
+    return load_once(folder, stamps)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def load_once(folder: Path, stamps: tuple) -> LanguageModel:
+    """`stamps`, the files' times of change, make a checkpoint that was replaced a new one."""
+    return gptviz.load(folder)
+
+
+class TraceCache:
+    """The traces used last, up to a number of bytes. A trace is never changed, so all visitors may share one."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.lock = threading.Lock()
+        self.traces: OrderedDict[tuple, tuple[Trace, int]] = OrderedDict()
+
+    def get(self, model: LanguageModel, text: str, what_if: WhatIf) -> Trace:
+        """The trace of a text, kept or new."""
+        ids, dropped = model.encode(text)
+        key = (model.fingerprint, tuple(ids), dropped, what_if)
+        with self.lock:
+            if key in self.traces:
+                self.traces.move_to_end(key)
+                return self.traces[key][0]
+        trace = gptviz.trace(model, text, what_if=what_if)  # outside the lock: others need not wait for it
+        with self.lock:
+            if key not in self.traces:
+                self.traces[key] = trace, size_of(model, len(ids))
+                self.used += self.traces[key][1]
+            while self.used > self.limit and len(self.traces) > 1:
+                _, (_, size) = self.traces.popitem(last=False)
+                self.used -= size
+        return trace
+
+
+def size_of(model: LanguageModel, t: int) -> int:
+    """Bytes that a trace of `t` tokens takes at most, with every stage also read as an array."""
+    c = model.gpt.config
+    squares = 5 * c.n_layers * c.n_heads * t * t  # weights twice; scores, scaled and masked when read
+    vectors = 2 * c.n_layers * t * (8 * c.d_model + c.d_ff)
+    return 4 * (squares + vectors + t * c.vocab_size)
+
+
+TRACES = TraceCache(TRACE_BYTES)
+
+
+@functools.cache
+def warm_up() -> None:
+    """Import torch, open the default model and run it once, in a thread that nobody waits for. Once a process."""
+    if names():
+        threading.Thread(target=first_trace, name="warm-up", daemon=True).start()
+
+
+def first_trace() -> None:
+    """What takes seconds once in a process: done while the browser still loads the page."""
+    import plotly.graph_objects  # noqa: F401
+
+    try:
+        gptviz.trace(open_model(names()[0]), "warm")
+    except (ValueError, OSError):
+        return  # the page that opens the model will say what is wrong with it

@@ -1,0 +1,51 @@
+"""Small ways to show things, the same on every page: figures, tables with their CSV file, source code, literal text."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from gptviz.figures.style import visible
+
+WORD_JOINER = "\u2060"
+
+
+def escape(token: str) -> str:
+    """A token as literal text for Markdown and widget labels: visible, and nothing in it read as a command.
+
+    A backslash alone would not do: Streamlit still turns `--\\>` into an arrow and `:smile:` into a picture.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", rf"\\\1{WORD_JOINER}", visible(token).replace("\xa0", " "))
+
+
+def plot(fig: go.Figure, key: str) -> None:
+    """A figure in the width of its place, to be saved as SVG under the name `key`."""
+    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": key, "scale": 2}}
+    st.plotly_chart(fig, key=key, theme="streamlit", width="stretch", config=config)
+
+
+def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:
+    """A table, and a button that saves all of it as a CSV file."""
+    st.dataframe(frame, key=key, width="stretch")
+    st.download_button(
+        "Save as CSV",
+        lambda: frame.to_csv().encode(),
+        file_name=file_name,
+        mime="text/csv",
+        key=f"{key}_csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def show_source(*functions: Callable) -> None:
+    """The source of the very functions that computed what the page shows, behind an expander."""
+    with st.expander("The code that computed this", icon=":material/code:"):
+        for function in functions:
+            st.caption(escape(f"{function.__module__}.{function.__qualname__}"))
+            st.code(inspect.getsource(function), language="python")

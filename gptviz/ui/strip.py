@@ -1,0 +1,63 @@
+"""A sentence as a strip of tokens that can be coloured and clicked. Drawn by assets/strip.js."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from gptviz.figures.style import visible
+
+ASSETS = Path(__file__).parent / "assets"
+draw = st.components.v2.component(
+    "gptviz_token_strip",
+    css=(ASSETS / "strip.css").read_text(encoding="utf-8"),
+    js=(ASSETS / "strip.js").read_text(encoding="utf-8"),
+)
+
+
+def token_strip(
+    tokens: Sequence[str],
+    key: str,
+    values: Sequence[float] | None = None,
+    selected: Sequence[int] = (),
+    diverging: bool = False,
+    labels: Sequence[str] | None = None,
+    selectable: bool = True,
+) -> tuple[int, ...]:
+    """Show tokens literally, coloured by `values`; returns the positions that are selected.
+
+    Args:
+        tokens: T tokens.
+        key: of the widget that owns the selection; also its name in the URL.
+        values: T numbers in [0, 1], or in [-1, 1] where `diverging`; no colour without.
+        selected: positions selected at first.
+        diverging: colour below and above zero differently.
+        labels: T texts with the exact values, shown on hover.
+        selectable: False for a strip to look at only.
+    """
+    options = list(range(len(tokens)))
+    if selectable:
+        st.multiselect(
+            "Selected tokens", options, default=[i for i in selected if i in options], key=key, bind="query-params",
+            format_func=str,
+        )
+    chosen = tuple(st.session_state[key]) if selectable else tuple(selected)
+    data = {
+        "tokens": [visible(token) for token in tokens],
+        "values": None if values is None else [round(float(value), 4) for value in values],
+        "labels": None if labels is None else list(labels),
+        "selected": list(chosen),
+        "diverging": diverging,
+        "selectable": selectable,
+    }
+    draw(key=f"{key}_strip", data=data, on_toggle_change=lambda: toggle(key))
+    return chosen
+
+
+def toggle(key: str) -> None:
+    """Select the token that was clicked, or no longer: the native widget is the only owner of the selection."""
+    position = st.session_state[f"{key}_strip"].toggle
+    chosen = set(st.session_state.get(key, ())) ^ {int(position)}
+    st.session_state[key] = sorted(chosen)

@@ -1,0 +1,5 @@
+"""Placeholder until this lesson is written."""
+
+from gptviz import ui
+
+ui.lesson("masked", "this lesson is being written.", "it is not there yet.")

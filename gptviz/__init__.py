@@ -5,42 +5,51 @@
 >>> trace = gptviz.trace(model, "My dog has fleas")
 >>> trace.weights.shape  # layers, heads, queries, keys
 (4, 8, 6, 6)
+>>> print(gptviz.generate(model, "My dog has fleas", max_new_tokens=8))  # doctest: +SKIP
+
+PyTorch takes seconds to import and is imported with the first name that needs it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING
+import types
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gptviz.checkpoint import LanguageModel, load
+    from gptviz.config import ConfigError
+    from gptviz.folder import CheckpointError, available
+    from gptviz.sampling import Generation, generate
     from gptviz.trace import Trace, WhatIf
 
-__all__ = ["LanguageModel", "Trace", "WhatIf", "generate", "load", "trace"]
+__version__ = "0.1.0"
 
-# Public name -> module that has it. Each is imported when first asked for: `import gptviz` alone must not cost the
-# seconds that torch takes, because the app shows its first page while torch is still on its way.
-HOMES = {"LanguageModel": "checkpoint", "load": "checkpoint", "Trace": "trace", "WhatIf": "trace"}
+HOME_OF = {
+    "CheckpointError": "gptviz.folder",
+    "ConfigError": "gptviz.config",
+    "Generation": "gptviz.sampling",
+    "LanguageModel": "gptviz.checkpoint",
+    "Trace": "gptviz.trace",
+    "WhatIf": "gptviz.trace",
+    "available": "gptviz.folder",
+    "generate": "gptviz.sampling",
+    "load": "gptviz.checkpoint",
+}
 
-
-def __getattr__(name: str) -> object:
-    if name not in HOMES:
-        raise AttributeError(f"module 'gptviz' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"gptviz.{HOMES[name]}"), name)
-
-
-class Package(ModuleType):
-    """Keeps `gptviz.trace` the function: importing the submodule of that name would put the module in its place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name == "trace" and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = Package
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Generation",
+    "LanguageModel",
+    "Trace",
+    "WhatIf",
+    "available",
+    "generate",
+    "load",
+    "trace",
+]
 
 
 def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: WhatIf | None = None) -> Trace:
@@ -51,10 +60,46 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
         text: cut at the left if it is longer than the context; `Trace.dropped` says by how many tokens.
         causal: False lets every token see the future as well.
         what_if: further changes to this pass.
+
+    Returns:
+        A `Trace` of T tokens: `tokens` (T strings), `ids`, and every stage of the pass as a NumPy array, such as
+        `weights` (L, H, T, T), `residual` (L + 1, T, C) and `logits` (T, V); `gptviz.trace.STAGES` has all the names.
+
+    Raises:
+        ValueError: if `text` is empty, or a change names a layer, head or token that is not there.
     """
+    import dataclasses
+
+    from gptviz.checkpoint import expect_model
     from gptviz.trace import WhatIf
 
-    ids, dropped = model.encode(text)
+    ids, dropped = expect_model(model).encode(text)
+    if not ids:
+        raise ValueError('expected a text of one token or more, found an empty one; try "My dog has fleas"')
     what_if = dataclasses.replace(what_if or WhatIf(), causal=causal and (what_if is None or what_if.causal))
     seen = model.gpt.trace(ids, what_if)
     return dataclasses.replace(seen, tokens=model.tokenizer.token_texts(ids), dropped=dropped, arrays={})
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first used."""
+    if name not in HOME_OF:
+        raise AttributeError(f"module 'gptviz' has no attribute {name!r}")
+    value = getattr(importlib.import_module(HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class Package(types.ModuleType):
+    """This package, whose `trace` is the function: importing the submodule of that name must not hide it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "trace" or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package

@@ -1,33 +1,48 @@
-"""A model with its vocabulary in a folder: config.json, model.safetensors, tokenizer.tiktoken, README.md.
+"""A model with its vocabulary in a folder: written, and read back with every weight checked. Knows nothing about text.
 
-Made to be safe with folders from strangers: nothing in them is executed, sizes are checked before memory is taken,
-and every complaint says what was expected, what was found and what to do.
+Where folders are and what is checked before a weight is read: `gptviz.folder`. Every complaint says what was expected,
+what was found and what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from torch import Tensor
 
-from gptviz.config import ConfigError, GPTConfig
+from gptviz.config import GPTConfig
 from gptviz.device import pick_device
+from gptviz.folder import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    VOCABULARY,
+    WEIGHTS,
+    CheckpointError,
+    available,
+    check_files,
+    find,
+    find_shipped,
+    fingerprint,
+    read_config,
+    read_header,
+    shortened,
+)
 from gptviz.gpt import GPT
 from gptviz.tokenizer import Tokenizer, TokenizerError
 
-ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
-FORMAT = "gptviz-1"
-CONFIG, WEIGHTS, VOCABULARY, CARD = "config.json", "model.safetensors", "tokenizer.tiktoken", "README.md"
+__all__ = [
+    "CARD", "CONFIG", "VOCABULARY", "WEIGHTS", "CheckpointError", "LanguageModel",
+    "available", "expect_model", "find", "find_shipped", "fingerprint", "load", "load_shipped", "read_config", "save",
+]  # fmt: skip
 
-
-class CheckpointError(ValueError):
-    """A folder that is no usable model: says what was expected, what was found, and the remedy."""
+TABLE, PROJECTION = "token_embedding.weight", "unembedding.weight"  # one and the same where a model is tied
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,55 +57,120 @@ class LanguageModel:
 
     def encode(self, text: str) -> tuple[list[int], int]:
         """Ids that fit the context, and how many tokens were cut at the left to make them fit."""
+        if not isinstance(text, str):
+            raise TypeError(f"expected a text, found {type(text).__name__}; GPT.trace reads token ids")
         ids = self.tokenizer.encode(text)
         dropped = max(0, len(ids) - self.gpt.config.context)
         return ids[dropped:], dropped
 
 
+def expect_model(model: object) -> LanguageModel:
+    """`model` itself, or a `TypeError` that says where models come from."""
+    if not isinstance(model, LanguageModel):
+        raise TypeError(f"expected a model, found {shortened(model)}; gptviz.load('gpt-stories') gives one")
+    return model
+
+
 def save(folder: Path, gpt: GPT, tokenizer: Tokenizer) -> None:
-    """Write a checkpoint in half precision; a README.md that is there stays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint in half precision; a README.md that is there stays.
+
+    Raises:
+        CheckpointError: before anything is written, if the vocabulary is not the model's or a weight does not fit.
+    """
+    check_vocabulary(tokenizer, gpt.config, folder)
     weights = {name: value.detach().half().cpu().contiguous() for name, value in gpt.state_dict().items()}
     if gpt.config.tied:  # one table, stored once
-        del weights["unembedding.weight"]
-    save_file(weights, folder / WEIGHTS)
+        del weights[PROJECTION]
+    check_finite(weights, f"{folder.name}/{WEIGHTS}, in half precision")
+    folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "model": gpt.config.to_dict(), "tokenizer": {"pattern": tokenizer.pattern}}
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(folder / VOCABULARY)
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
+    # Last: a folder counts as a model once it has its config.
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load(name: str | os.PathLike[str], device: str | None = None) -> LanguageModel:
-    """A model by its name under checkpoints/, or by the path of its folder."""
-    folder = find(name)
+    """A model by its name under checkpoints/, or by the path of its folder; weights in float32, whatever the file has.
+
+    Args:
+        name: where both a model of that name and such a path exist, the name counts.
+        device: cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else the best there is.
+
+    Raises:
+        CheckpointError: if there is no such folder, or it does not hold a sound model.
+        ValueError: for a device that is not there.
+    """
+    return load_folder(find(name), device)
+
+
+def load_shipped(name: str, device: str | None = None) -> LanguageModel:
+    """A model by its name under checkpoints/ and by nothing else: for names out of a URL. See `load`."""
+    return load_folder(find_shipped(name), device)
+
+
+def load_folder(folder: Path, device: str | None) -> LanguageModel:
+    """`load`, once the folder is found: cheap checks first, memory last."""
+    target = pick_device(device)
+    folder = folder.resolve()
+    check_files(folder)
     config, pattern = read_config(folder)
-    tokenizer = Tokenizer.load(folder / VOCABULARY, pattern)
-    if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(f"expected {config.vocab_size} tokens, found {tokenizer.vocab_size}")
-    weights = load_file(folder / WEIGHTS)
+    try:
+        gpt = empty_model(config, read_header(folder, config), f"{folder.name}/{WEIGHTS}")
+        tokenizer = Tokenizer.load(folder / VOCABULARY, pattern)
+        check_vocabulary(tokenizer, config, folder)
+        weights = read_weights(folder)
+        mark = fingerprint(folder)
+    except (OSError, TokenizerError, SafetensorError) as error:
+        problem = f"expected files that can be read, found: {error}" if not isinstance(error, TokenizerError) else error
+        raise CheckpointError(f"{folder.name}: {problem}; copy the folder again") from error
+    gpt.load_state_dict(weights, strict=False, assign=True)
     if config.tied:
-        weights["unembedding.weight"] = weights["token_embedding.weight"]
+        gpt.unembedding.weight = gpt.token_embedding.weight
+    gpt.requires_grad_(False).eval().to(target)
+    return LanguageModel(folder.name, gpt, tokenizer, mark, folder)
+
+
+def empty_model(config: GPTConfig, shapes: dict[str, tuple[int, ...]], label: str) -> GPT:
+    """A model without memory for its weights, after names and shapes in the file were compared with it."""
     with torch.device("meta"):
         gpt = GPT(config)
-    gpt.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
-    gpt.requires_grad_(False).eval().to(pick_device(device))
-    return LanguageModel(folder.name, gpt, tokenizer, fingerprint(folder), folder)
+    expected = {name: tuple(value.shape) for name, value in gpt.state_dict().items()}
+    if config.tied:
+        del expected[PROJECTION]
+    for name, shape in expected.items():
+        if shapes.get(name) != shape:
+            found = shapes.get(name, "none of that name")
+            raise CheckpointError(
+                f"{label}: expected {name} of shape {shape}, as {CONFIG} describes, found {found}; "
+                "the two files are of different models: copy both again"
+            )
+    return gpt
 
 
-def find(name: str | os.PathLike[str]) -> Path:
-    """The folder of a name under checkpoints/, or of a path."""
-    folder = ROOT / name
-    return folder if folder.is_dir() else Path(name)
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in float32, every one finite."""
+    stored = safetensors.torch.load_file(folder / WEIGHTS)
+    check_finite(stored, f"{folder.name}/{WEIGHTS}")
+    # A copy even of float32: what the library returns may be the file itself, which may change.
+    return {name: value.to(torch.float32, copy=True) for name, value in stored.items()}
 
 
-def read_config(folder: Path) -> tuple[GPTConfig, str]:
-    """The model's config and the name of its tokenizer's pattern."""
-    values: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return GPTConfig.from_dict(values["model"]), values["tokenizer"]["pattern"]
+def check_finite(weights: dict[str, Tensor], label: str) -> None:
+    """Raise `CheckpointError` where a weight is NaN or infinite."""
+    for name, value in weights.items():
+        wrong = value.numel() - int(value.isfinite().sum())
+        if wrong:
+            raise CheckpointError(
+                f"{label}: expected finite weights, found {wrong} of {value.numel()} in {name} that are not; "
+                "the training diverged, or the file is damaged"
+            )
 
 
-def fingerprint(folder: Path) -> str:
-    """sha256 over config, vocabulary and weights, the first 16 hex digits."""
-    digest = hashlib.sha256()
-    for name in (CONFIG, VOCABULARY, WEIGHTS):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:16]
+def check_vocabulary(tokenizer: Tokenizer, config: GPTConfig, folder: Path) -> None:
+    """Raise `CheckpointError` unless the tokenizer has as many ids as the model."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CheckpointError(
+            f"{folder.name}/{VOCABULARY}: expected {config.vocab_size} ids, end of text included, as {CONFIG} "
+            f"describes, found {tokenizer.vocab_size}; use the vocabulary that the model was trained with"
+        )

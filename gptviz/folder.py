@@ -1,0 +1,260 @@
+"""Folders of trained models: finding them, and checking them before a weight is read. Knows nothing about torch.
+
+A folder holds config.json, model.safetensors, tokenizer.tiktoken and, for people, README.md. It may come from a
+stranger: nothing in it is executed, and sizes are compared by arithmetic before memory is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from gptviz.config import ConfigError, GPTConfig
+
+ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
+ENVIRONMENT = "GPTVIZ_CHECKPOINTS"
+FORMAT = "gptviz-1"
+CONFIG, WEIGHTS, VOCABULARY, CARD = "config.json", "model.safetensors", "tokenizer.tiktoken", "README.md"
+
+MAX_CONFIG = 64 * 2**10  # bytes; ours have 300
+MAX_HEADER = 2**20  # bytes; a tensor takes about 100
+MAX_WEIGHTS = 4 * 2**30  # bytes
+LARGEST = 2**31 - 1  # side of a tensor
+BYTES_OF = {"F16": 2, "BF16": 2, "F32": 4}
+
+PICKLED = "a pickled file: it can run code when it is read, and is never opened"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+SIGNATURES = {
+    b"PK\x03\x04": PICKLED,  # torch.save
+    b"\x80": PICKLED,  # pickle.dump
+    b"version https://git-lfs": "a Git LFS pointer; git lfs pull fetches the file itself",
+}
+
+
+class CheckpointError(ValueError):
+    """A folder that is no usable model: says what was expected, what was found, and the remedy."""
+
+
+def root() -> Path:
+    """The folder of the shipped models: $GPTVIZ_CHECKPOINTS, else checkpoints/ beside the package."""
+    return Path(os.environ.get(ENVIRONMENT) or ROOT)
+
+
+def folders(links: bool = False) -> list[str]:
+    """Names of the folders directly under `root`, sorted; nothing hidden, and no links unless asked for."""
+    try:
+        with os.scandir(root()) as entries:
+            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=links) and not e.name.startswith("."))
+    except OSError:  # no such folder: nothing is shipped
+        return []
+
+
+def available() -> list[str]:
+    """Names of the models under `root`, for `load` and `load_shipped`: its folders with a config.json, sorted."""
+    return [name for name in folders() if (root() / name / CONFIG).is_file()]
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """The folder of a name under `root`, or of any path. For people at their own machine; see `find_shipped`.
+
+    Raises:
+        CheckpointError: if there is no such folder.
+    """
+    given = os.fspath(name)
+    if given in folders(links=True):
+        return root() / given
+    if not os.path.isdir(given):  # noqa: PTH112  Path.is_dir raises for a name that is too long
+        raise CheckpointError(
+            f"expected the name of a model or the path of its folder, found {shortened(given)}; {known_models()}"
+        )
+    return Path(given)
+
+
+def find_shipped(name: str) -> Path:
+    """The folder of a name that came from a URL: a real folder directly under `root`, and nothing else.
+
+    The name is compared with what is there, never made into a path: `..`, separators and links lead nowhere.
+
+    Raises:
+        CheckpointError: for every other name, and for a folder with links in it.
+    """
+    if name not in folders():
+        raise CheckpointError(f"expected the name of a shipped model, found {shortened(name)}; {known_models()}")
+    folder = root() / name
+    for file in (CONFIG, WEIGHTS, VOCABULARY):
+        if (folder / file).is_symlink():
+            raise CheckpointError(f"{name}/{file}: expected a file, found a link; put the file itself there")
+    return folder
+
+
+def known_models() -> str:
+    """Which models there are, as the end of an error message."""
+    names = available()
+    if not names:
+        return f"there is no model in {root()}; train one with python -m gptviz train"
+    return f"there are: {', '.join(names[:20])}" + (" ..." if len(names) > 20 else "")
+
+
+def shortened(value: object) -> str:
+    """A value from outside, quoted and short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def check_files(folder: Path) -> None:
+    """Raise `CheckpointError` unless the three files are there, each a file."""
+    for file in (CONFIG, WEIGHTS, VOCABULARY):
+        path = folder / file
+        if path.is_file():
+            continue
+        if path.exists():
+            raise CheckpointError(f"{folder.name}/{file}: expected a file, found something else; put the file there")
+        pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix.lower() in PICKLES]
+        if file == WEIGHTS and pickles:
+            raise CheckpointError(
+                f"{folder.name}: expected {WEIGHTS}, found {shortened(pickles[0])}, {PICKLED}; "
+                "its owner can write the weights with safetensors.torch.save_file"
+            )
+        raise CheckpointError(
+            f"{folder.name}: expected {CONFIG}, {WEIGHTS} and {VOCABULARY}, found no {file}; "
+            "copy the whole folder again, or write it with gptviz.checkpoint.save"
+        )
+
+
+def read_config(folder: Path) -> tuple[GPTConfig, str]:
+    """The model's config and the name of its tokenizer's pattern, from config.json.
+
+    Raises:
+        CheckpointError: if the file is missing, too big, not JSON, or describes no model.
+    """
+    path, label = folder / CONFIG, f"{folder.name}/{CONFIG}"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
+    except OSError as error:
+        raise CheckpointError(f"{label}: expected a file that can be read, found: {error.strerror}") from error
+    if len(raw) > MAX_CONFIG:
+        raise CheckpointError(
+            f"{label}: expected at most {MAX_CONFIG} bytes, found {path.stat().st_size}; that is no model's config"
+        )
+    values = parse_json(raw, label)
+    if values.get("format") != FORMAT:
+        raise CheckpointError(
+            f'{label}: expected "format": "{FORMAT}", found {shortened(values.get("format"))}; '
+            "write the folder with this version's gptviz.checkpoint.save"
+        )
+    tokenizer = values.get("tokenizer")
+    pattern = tokenizer.get("pattern") if isinstance(tokenizer, dict) else None
+    if not isinstance(pattern, str):
+        raise CheckpointError(f'{label}: expected "tokenizer": {{"pattern": "gpt2"}}, found {shortened(tokenizer)}')
+    try:
+        return GPTConfig.from_dict(values.get("model")), pattern
+    except ConfigError as error:
+        raise CheckpointError(f'{label}, "model": {error}') from error
+
+
+def parse_json(raw: bytes, label: str) -> dict[str, Any]:
+    """Bytes to a JSON object, or a `CheckpointError`."""
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8 and absurdly long numbers, too
+        found = f"{shortened(raw[:40])} ({type(error).__name__})"
+        raise CheckpointError(f"{label}: expected JSON, found {found}; the file is damaged: copy it again") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{label}: expected a JSON object, found {type(values).__name__}")
+    return values
+
+
+def expected_sizes(config: GPTConfig) -> tuple[int, int]:
+    """How many tensors the weights of such a model are, and how many numbers in all: by arithmetic alone.
+
+    A tied output projection is stored once, with the token embedding.
+    """
+    c, f, v = config.d_model, config.d_ff, config.vocab_size
+    attention = 3 * c * c + 3 * c + c * c + c  # q, k and v; out
+    feed_forward = c * f + f + f * c + c
+    norms = 2 * (c + c)
+    final_norm = config.norm_order == "pre"
+    projection = not config.tied
+    tensors = 2 + 12 * config.n_layers + 2 * final_norm + projection
+    block = attention + feed_forward + norms
+    numbers = (v + config.context) * c + config.n_layers * block + 2 * c * final_norm + v * c * projection
+    return tensors, numbers
+
+
+def read_header(folder: Path, config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in model.safetensors, once its size was found right for `config`; reads no weight.
+
+    The format: 8 bytes, little-endian, the length of the header; the header, JSON; the numbers, without gaps.
+
+    Raises:
+        CheckpointError: for a file that is truncated, too long, pickled, or of another model.
+    """
+    path, label = folder / WEIGHTS, f"{folder.name}/{WEIGHTS}"
+    size = path.stat().st_size
+    if size > MAX_WEIGHTS:
+        raise CheckpointError(f"{label}: expected at most {MAX_WEIGHTS} bytes, found {size}; use a smaller model")
+    with path.open("rb") as file:
+        start = file.read(8 + 32)
+        length = int.from_bytes(start[:8], "little")
+        check_start(start, length, size, label)
+        file.seek(8)
+        header = parse_json(file.read(length), f"{label}, header")
+    header.pop("__metadata__", None)
+    tensors, numbers = expected_sizes(config)
+    shapes: dict[str, tuple[int, ...]] = {}
+    data = 0
+    for name, entry in header.items():
+        dtype, shapes[name] = read_entry(entry, f"{label}, {shortened(name)}")
+        data += BYTES_OF[dtype] * math.prod(shapes[name])
+    found = sum(map(math.prod, shapes.values()))
+    if (len(shapes), found) != (tensors, numbers):
+        raise CheckpointError(
+            f"{label}: expected {tensors} tensors with {numbers} weights, as {CONFIG} describes, found "
+            f"{len(shapes)} with {found}; the two files are of different models: copy both again"
+        )
+    if size != 8 + length + data:
+        problem = "truncated" if size < 8 + length + data else "too long"
+        raise CheckpointError(f"{label}: expected {8 + length + data} bytes, found {size}: {problem}; copy it again")
+    return shapes
+
+
+def check_start(start: bytes, length: int, size: int, label: str) -> None:
+    """Raise `CheckpointError` unless a file of `size` bytes that begins with `start` can be safetensors."""
+    if start[8:9] == b"{" and length <= MAX_HEADER and 8 + length <= size:
+        return
+    for signature, kind in SIGNATURES.items():
+        if start.startswith(signature) and start[8:9] != b"{":
+            raise CheckpointError(f"{label}: expected a safetensors file, found {kind}")
+    if start[8:9] == b"{" and length <= MAX_HEADER:
+        raise CheckpointError(
+            f"{label}: expected a header of {length} bytes, found a file of {size} bytes: truncated; copy it again"
+        )
+    raise CheckpointError(
+        f"{label}: expected a safetensors file with a header of at most {MAX_HEADER} bytes, "
+        f"found {size} bytes that begin with {shortened(start[:16])}; copy it again"
+    )
+
+
+def read_entry(entry: Any, label: str) -> tuple[str, tuple[int, ...]]:
+    """The dtype and shape of one tensor in a header, or a `CheckpointError`."""
+    dtype, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(dtype, str) or dtype not in BYTES_OF:
+        raise CheckpointError(f"{label}: expected numbers of type {', '.join(BYTES_OF)}, found {shortened(dtype)}")
+    sides = shape if isinstance(shape, list) and len(shape) <= 2 else [None]
+    if not all(type(side) is int and 0 < side <= LARGEST for side in sides):
+        raise CheckpointError(f"{label}: expected a shape of one or two sides, found {shortened(shape)}")
+    return dtype, tuple(sides)
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over config, vocabulary and weights, the first 16 hex digits."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, VOCABULARY, WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,311 @@
+"""From logits to the next token: temperature, top-k, top-p, the draw; and token after token, generation.
+
+Probabilities are NumPy float64 over the whole vocabulary. Knows nothing about pages or pictures. Shapes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from gptviz.attention import KeyValueCache, fast_attention
+from gptviz.checkpoint import LanguageModel, expect_model
+from gptviz.gpt import GPT
+
+
+@dataclass(frozen=True, eq=False)
+class Funnel:
+    """A distribution on its way from the model to the draw; every array is (V,) float64 and read-only.
+
+    `top_k` and `top_p` keep the probabilities of `tempered` and hold 0 for what was removed, so that
+    `removed_top_k` + `removed_top_p` + `top_p.sum()` is 1. Only `final` is scaled up to sum to 1 again.
+    """
+
+    raw: np.ndarray  # softmax of the logits
+    tempered: np.ndarray  # softmax of the logits / temperature
+    top_k: np.ndarray  # tempered, without what top-k removes
+    top_p: np.ndarray  # top_k, without what top-p removes
+    final: np.ndarray  # what is drawn from
+    removed_top_k: float  # mass of `tempered` that top-k removes
+    removed_top_p: float  # mass of `tempered` that top-p removes after that
+
+    @property
+    def kept(self) -> int:
+        """Number of tokens that can be drawn."""
+        return int(np.count_nonzero(self.final))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """One token of a generation."""
+
+    id: int
+    token: str  # as text, for a label
+    probability: float  # in the distribution it was drawn from, after temperature, top-k and top-p
+    u: float  # the point in [0, 1) on the cumulative bar, most probable token first
+    dropped: int  # tokens at the left that did not fit the context when it was drawn
+    funnel: Funnel | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A prompt and how the model went on. `str()` of it is both together."""
+
+    prompt: str
+    text: str  # the continuation alone
+    ids: tuple[int, ...]  # of the continuation; an end-of-text token that ended it is not among them
+    tokens: tuple[str, ...]  # of the continuation, as labels
+    probabilities: tuple[float, ...]  # of each, in the distribution it was drawn from
+    dropped: int  # tokens at the left that the model no longer saw at the end
+    stopped: str  # "end of text" or "length"
+
+    def __str__(self) -> str:
+        return self.prompt + self.text
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(..., V) -> probabilities (..., V) float64."""
+    logits = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def ranking(probabilities: np.ndarray, n: int | None = None) -> np.ndarray:
+    """The `n` most probable ids (all by default), most probable first, of equals the lower id: (n,).
+
+    Without sorting the whole vocabulary, which would take a tenth of the time of a token.
+    """
+    v = len(probabilities)
+    if n is None or n >= v:
+        return np.argsort(-probabilities, kind="stable")
+    edge = np.partition(probabilities, v - n)[v - n]  # the n-th largest
+    candidates = np.flatnonzero(probabilities >= edge)
+    return candidates[np.argsort(-probabilities[candidates], kind="stable")][:n]
+
+
+def ranked_until(probabilities: np.ndarray, mass: float) -> tuple[np.ndarray, np.ndarray]:
+    """The beginning of the ranking that holds more than `mass`: ids (n,) and their cumulative sum (n,)."""
+    for n in (64, 1024, len(probabilities)):
+        ids = ranking(probabilities, n)
+        cumulative = np.cumsum(probabilities[ids])
+        if cumulative[-1] > mass:
+            break
+    return ids, cumulative
+
+
+def funnel(
+    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Funnel:
+    """Every stage from logits (V,) to the distribution that a token is drawn from.
+
+    Args:
+        logits: one score per vocabulary entry.
+        temperature: divides the logits; 0 is greedy: all mass on the largest logit, of equals on the lowest id.
+        top_k: keep the k most probable tokens, of equals the lower id (Fan et al. 2018, section 5.1).
+        top_p: of these, keep the fewest most probable ones that hold at least this share of what top-k left
+            (nucleus sampling, Holtzman et al. 2020, section 3.1).
+
+    Raises:
+        ValueError: for settings out of range, or logits that are no (V,) numbers.
+    """
+    check_settings(temperature, top_k, top_p)
+    logits = np.asarray(logits, dtype=np.float64)
+    if logits.ndim != 1 or not logits.size or np.isnan(logits).any() or not math.isfinite(logits.max()):
+        raise ValueError(f"expected logits of one position, (V,), without NaN or infinity, found shape {logits.shape}")
+    raw = softmax(logits)
+    tempered = with_temperature(logits, temperature)
+    after_k = tempered
+    if top_k is not None:
+        after_k = keep(tempered, ranking(tempered, int(top_k)))
+    mass_k = float(after_k.sum())
+    after_p = after_k
+    if top_p is not None and top_p < 1:
+        ids, cumulative = ranked_until(after_k, top_p * mass_k)
+        after_p = keep(after_k, ids[: np.searchsorted(cumulative, top_p * mass_k) + 1])
+    mass_p = float(after_p.sum())
+    stages = (raw, tempered, after_k, after_p, after_p / mass_p)
+    for stage in stages:
+        stage.flags.writeable = False
+    removed_k = float(tempered[after_k == 0].sum())
+    removed_p = float(after_k[after_p == 0].sum())
+    return Funnel(*stages, removed_k, removed_p)
+
+
+def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Softmax of (V,) logits / temperature; at 0 its limit, with the lowest id alone among equals."""
+    if temperature == 0:
+        greedy = np.zeros(len(logits))
+        greedy[np.argmax(logits)] = 1.0
+        return greedy
+    with np.errstate(over="ignore"):  # a tiny temperature sends all others to -inf, which is their probability 0
+        return softmax((logits - logits.max()) / temperature)
+
+
+def keep(probabilities: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(V,) probabilities with 0 for all but `ids`."""
+    kept = np.zeros_like(probabilities)
+    kept[ids] = probabilities[ids]
+    return kept
+
+
+def draw(probabilities: np.ndarray, u: float) -> int:
+    """The id that the point `u` falls on, when the probabilities (V,) lie side by side, most probable first.
+
+    Args:
+        probabilities: sums to 1.
+        u: in [0, 1); uniform random numbers make the draw a fair one.
+    """
+    if not 0 <= u < 1:
+        raise ValueError(f"expected a point from 0 to below 1, found {u!r}")
+    ids, cumulative = ranked_until(probabilities, u)
+    place = int(np.searchsorted(cumulative, u, side="right"))
+    # Rounding may leave the sum just below 1, and `u` beyond it: that is still the last possible token.
+    return int(ids[min(place, np.count_nonzero(probabilities[ids]) - 1)])
+
+
+def check_settings(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise `ValueError` for settings that are no numbers or out of range."""
+    if not is_number(temperature) or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be a number from 0 (greedy) up, found {temperature!r}; try 0.8")
+    if top_k is not None and (not is_number(top_k, Integral) or top_k < 1):
+        raise ValueError(f"top_k must be a whole number from 1 up, or None for no limit, found {top_k!r}")
+    if top_p is not None and (not is_number(top_p) or not 0 < top_p <= 1):
+        raise ValueError(f"top_p must be above 0 and at most 1, or None for no limit, found {top_p!r}")
+
+
+def is_number(value: object, kind: type = Real) -> bool:
+    """A number, and not a truth value."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def stream(
+    model: LanguageModel,
+    ids: Sequence[int],
+    max_new_tokens: int = 20,
+    *,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | np.random.Generator | None = 0,
+    keep_funnel: bool = False,
+) -> Iterator[Drawn]:
+    """Generate token by token, each drawn from what the model says about the last `context` tokens.
+
+    Ends after `max_new_tokens`, or with the end-of-text token, which is the last one yielded. While the sequence fits
+    the context, keys and values are kept, and a step reads one token. Beyond it the sequence loses a token at the
+    left per step (`Drawn.dropped` counts them); positions are counted from the left, so that all of it is read again.
+
+    Args:
+        model: from `gptviz.load`.
+        ids: the prompt, of any length; an empty one begins with the end-of-text token, as documents do in training.
+        max_new_tokens: 0 or more.
+        temperature, top_k, top_p: as for `funnel`.
+        seed: equal seeds give equal tokens; None gives others every time; a NumPy generator goes on from where it is.
+        keep_funnel: yield the whole `Funnel` with every token: five arrays of (V,).
+
+    Raises:
+        ValueError: at once, for settings or ids out of range.
+    """
+    check_settings(temperature, top_k, top_p)
+    if not is_number(max_new_tokens, Integral) or max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be a whole number from 0 up, found {max_new_tokens!r}")
+    if seed is not None and not isinstance(seed, np.random.Generator) and (not is_number(seed, Integral) or seed < 0):
+        raise ValueError(f"seed must be a whole number from 0 up, or None for a new one each time, found {seed!r}")
+    ids = [int(i) for i in ids] or [model.tokenizer.end_of_text]
+    model.gpt.check(ids[-model.gpt.config.context :])
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    return steps(model, ids, int(max_new_tokens), settings, np.random.default_rng(seed), keep_funnel)
+
+
+def steps(
+    model: LanguageModel,
+    ids: list[int],
+    max_new_tokens: int,
+    settings: dict[str, float | None],
+    rng: np.random.Generator,
+    keep_funnel: bool,
+) -> Iterator[Drawn]:
+    """What `stream` does once its arguments are checked."""
+    context = model.gpt.config.context
+    length = min(context, len(ids) + max_new_tokens)
+    caches: list[KeyValueCache] | None = None
+    unread = ids
+    for _ in range(max_new_tokens):
+        if caches is None:
+            unread = ids[-context:]
+            # A full context has no next step that could use what is kept.
+            caches = [KeyValueCache(length) for _ in model.gpt.blocks] if len(unread) < context else None
+        stages = funnel(next_logits(model.gpt, unread, caches), **settings)
+        u = float(rng.random())
+        chosen = draw(stages.final, u)
+        yield Drawn(
+            id=chosen,
+            token=model.tokenizer.token_text(chosen),
+            probability=float(stages.final[chosen]),
+            u=u,
+            dropped=max(0, len(ids) - context),
+            funnel=stages if keep_funnel else None,
+        )
+        if chosen == model.tokenizer.end_of_text:
+            return
+        ids.append(chosen)
+        unread = [chosen]
+        if len(ids) > context:
+            caches = None
+
+
+@torch.inference_mode()
+def next_logits(gpt: GPT, ids: list[int], caches: list[KeyValueCache] | None = None) -> np.ndarray:
+    """Logits (V,) of what follows `ids`, which continue what the caches hold; of the last position alone."""
+    batch = torch.tensor([ids], device=gpt.device)  # (1, T)
+    last = gpt.hidden(batch, fast_attention(), caches)[:, -1]  # (1, C)
+    return gpt.unembedding(last)[0].float().cpu().numpy()
+
+
+def generate(
+    model: LanguageModel,
+    text: str,
+    max_new_tokens: int = 20,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = 0,
+) -> Generation:
+    """Let `model` go on from `text`.
+
+    Args:
+        model: from `gptviz.load`.
+        text: the prompt. Beyond the context it is cut at the left, and `Generation.dropped` says by how many tokens;
+            an empty one lets the model begin a document of its own.
+        max_new_tokens: stop after so many, if the end-of-text token has not come before.
+        temperature: below 1 sharpens the distribution, above 1 flattens it, 0 always takes the most probable token.
+        top_k: draw from the k most probable tokens only; None for no limit.
+        top_p: draw from the fewest most probable tokens that hold this share; None for no limit.
+        seed: equal seeds give equal texts; None gives another one every time.
+
+    Returns:
+        The continuation as text, ids and tokens, and why it stopped; `print` it for prompt and continuation.
+
+    Raises:
+        ValueError: for settings out of range.
+    """
+    ids, cut = expect_model(model).encode(text)
+    drawn = list(stream(model, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
+    ended = bool(drawn) and drawn[-1].id == model.tokenizer.end_of_text
+    dropped = cut + (drawn[-1].dropped if drawn else 0)
+    if ended:
+        drawn.pop()
+    return Generation(
+        prompt=text,
+        text=model.tokenizer.decode(step.id for step in drawn),
+        ids=tuple(step.id for step in drawn),
+        tokens=tuple(step.token for step in drawn),
+        probabilities=tuple(step.probability for step in drawn),
+        dropped=dropped,
+        stopped="end of text" if ended else "length",
+    )

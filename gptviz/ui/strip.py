@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -20,10 +20,10 @@ draw = st.components.v2.component(
 def token_strip(
     tokens: Sequence[str],
     key: str,
-    values: Sequence[float] | None = None,
+    values: Sequence[float] | Callable[[tuple[int, ...]], Sequence[float]] | None = None,
     selected: Sequence[int] = (),
     diverging: bool = False,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | Callable[[tuple[int, ...]], Sequence[str]] | None = None,
     selectable: bool = True,
 ) -> tuple[int, ...]:
     """Show tokens literally, coloured by `values`; returns the positions that are selected.
@@ -31,7 +31,8 @@ def token_strip(
     Args:
         tokens: T tokens.
         key: of the widget that owns the selection; also its name in the URL.
-        values: T numbers in [0, 1], or in [-1, 1] where `diverging`; no colour without.
+        values: T numbers in [0, 1], or in [-1, 1] where `diverging`; no colour without. Like `labels`, these may be
+            a function of the selection, for colours that depend on what is selected.
         selected: positions selected at first.
         diverging: colour below and above zero differently.
         labels: T texts with the exact values, shown on hover.
@@ -44,6 +45,7 @@ def token_strip(
             format_func=str,
         )
     chosen = tuple(st.session_state[key]) if selectable else tuple(selected)
+    values, labels = (given(chosen) if callable(given) else given for given in (values, labels))
     data = {
         "tokens": [visible(token) for token in tokens],
         "values": None if values is None else [round(float(value), 4) for value in values],

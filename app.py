@@ -15,7 +15,7 @@ page = st.navigation(
             st.Page("pages/gpt/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
             st.Page("pages/gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
             st.Page("pages/gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
-            st.Page("pages/gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
+            st.Page("pages/gpt/next_token.py", title="Next token", icon=":material/bar_chart:", url_path="next-token"),
         ]
     }
 )

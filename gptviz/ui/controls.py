@@ -34,8 +34,7 @@ def shared_controls() -> None:
     with st.sidebar:
         pick_model()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state.setdefault("text", SENTENCE)
-        st.text_input("Sentence", key="text", bind="query-params", placeholder="Type a sentence and press Enter")
+        st.text_input("Sentence", SENTENCE, key="text", bind="query-params", placeholder="Type a sentence, press Enter")
         st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_sentence, icon=":material/lightbulb:")
 
 

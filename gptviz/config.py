@@ -70,7 +70,7 @@ class GPTConfig:
         if not isinstance(values, dict):
             raise ConfigError(f"expected a JSON object describing the model, found {type(values).__name__}")
         fields = dataclasses.fields(cls)
-        unknown = sorted(set(values) - {f.name for f in fields})
+        unknown = sorted(str(name) for name in set(values) - {f.name for f in fields})
         missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
         if unknown or missing:
             raise ConfigError(

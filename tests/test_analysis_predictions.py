@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gptviz import sampling
 from gptviz.analysis import predictions
 from gptviz.checkpoint import LanguageModel
 
@@ -142,3 +143,48 @@ def test_a_first_token_was_drawn_from_nothing(start: int) -> None:
 def test_nothing_drawn_gives_no_rows() -> None:
     assert predictions.chosen_rows(np.full((2, 2, 3, 3), 1 / 3), 3).shape == (0, 3)
     assert predictions.chosen_rows(np.full((2, 2, 3, 3), 1 / 3), 3, own=True).shape == (0, 3)
+
+
+@given(
+    st.integers(1, 30).flatmap(
+        lambda v: st.tuples(
+            arrays(np.float64, v, elements=st.floats(-20, 20)), st.integers(0, v + 2), st.integers(0, v - 1)
+        )
+    )
+)
+def test_a_stack_cuts_every_stage_at_the_same_tokens(case: tuple[np.ndarray, int, int]) -> None:
+    logits, n, drawn = case
+    raw = predictions.probabilities(logits)
+    half = np.where(raw >= np.median(raw), raw, 0)  # a stage that removes tokens
+    cut = predictions.stack([raw, half], n, drawn)
+    np.testing.assert_allclose(cut.widths.sum(axis=1), [raw.sum(), half.sum()], rtol=1e-12)
+    np.testing.assert_array_equal(cut.counts.sum(axis=1), [len(raw), np.count_nonzero(half)])
+    order = sorted(range(len(raw)), key=lambda i: (-raw[i], i))
+    named = [i for i in cut.ids.tolist() if i >= 0]
+    assert named == [i for place, i in enumerate(order) if place < n or i == drawn]
+    for segment, token in enumerate(cut.ids.tolist()):
+        if token >= 0:
+            assert cut.widths[0, segment] == raw[token]
+            before = order[: order.index(token)]
+            assert cut.start(segment, stage=1) == pytest.approx(math.fsum(half[before]), abs=1e-12)
+
+
+@settings(max_examples=50)
+@given(
+    arrays(np.float32, 25, elements=st.floats(-8, 8, width=32), unique=True),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0.1, 3),
+    st.one_of(st.none(), st.integers(1, 25)),
+    st.one_of(st.none(), st.floats(0.05, 1)),
+)
+def test_the_drawn_token_lies_where_the_number_falls_on_the_last_bar(
+    logits: np.ndarray, u: float, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    stages = sampling.funnel(logits, temperature, top_k, top_p)
+    drawn = sampling.draw(stages.final, u)
+    cut = predictions.stack([stages.raw, stages.tempered, stages.top_k, stages.top_p, stages.final], 4, drawn)
+    segment = cut.ids.tolist().index(drawn)
+    begin = cut.start(segment)
+    assert begin - 1e-12 <= u <= begin + cut.widths[-1, segment] + 1e-12
+    removed = [0, 0, stages.removed_top_k, stages.removed_top_k + stages.removed_top_p, 0]
+    np.testing.assert_allclose(cut.widths.sum(axis=1) + removed, 1, atol=1e-12)

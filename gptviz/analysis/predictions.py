@@ -31,7 +31,7 @@ def entropy_bits(p: np.ndarray) -> np.ndarray:
 
 
 def ranks(values: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Place of one entry in each row, 1 for the largest: values (N, V), ids (N,) -> (N,). Equals share the better place.
+    """Place of one entry in each row, 1 for the largest: values (N, V), ids (N,) -> (N,). Equals share the better one.
 
     Logits and probabilities have the same ranks; logits do not underflow.
     """
@@ -115,7 +115,48 @@ def chosen_rows(
     """
     t = weights.shape[-1]
     if not 1 <= start <= t:
-        raise ValueError(f"expected a first position from 1 to {t}, found {start}: nothing was drawn before a first token")
+        raise ValueError(
+            f"expected a first position from 1 to {t}, found {start}: nothing was drawn before a first token"
+        )
     picked = weights[slice(None) if layer is None else [layer]][:, slice(None) if head is None else [head]]
     mean = picked.astype(np.float64).mean(axis=(0, 1))  # (T, T)
     return mean[start:] if own else mean[start - 1 : t - 1]
+
+
+class Stack(NamedTuple):
+    """One distribution after another as bars of length 1, tokens always in the same order: falling raw probability.
+
+    Temperature, top-k and top-p never change that order, so a token keeps its place in every bar.
+    """
+
+    ids: np.ndarray  # (K,) the token of each segment; -1 for a run of several tokens that are not named
+    counts: np.ndarray  # (S, K) how many tokens of the segment are possible at each stage
+    widths: np.ndarray  # (S, K) probability of each segment at each stage
+
+    def start(self, segment: int, stage: int = -1) -> float:
+        """Where a segment begins on the bar of a stage: the probability of everything likelier."""
+        return float(self.widths[stage, :segment].sum())
+
+
+def stack(stages: Sequence[np.ndarray], n: int, drawn: int | None = None) -> Stack:
+    """Cut S stages (V,) each into the first `n` tokens, the drawn one wherever it stands, and the runs between them.
+
+    Args:
+        stages: probabilities; the first is the model's own and gives the order.
+        n: how many tokens get a segment of their own.
+        drawn: a token that gets one too.
+    """
+    order = likeliest_first(stages[0])
+    n = max(0, min(n, len(order)))
+    cuts = [*range(n + 1), len(order)]
+    if drawn is not None:
+        place = int(np.flatnonzero(order == drawn)[0])
+        cuts += [place, place + 1]
+    begins = sorted(set(cuts) - {len(order)})
+    named = [begin < n or order[begin] == drawn for begin in begins]
+    ordered = np.stack([np.asarray(stage, dtype=np.float64)[order] for stage in stages])  # (S, V)
+    return Stack(
+        ids=np.where(named, order[begins], -1),
+        counts=np.add.reduceat((ordered > 0).astype(np.int64), begins, axis=1),
+        widths=np.add.reduceat(ordered, begins, axis=1),
+    )

@@ -105,6 +105,8 @@ def check_ranks(ranks: dict[bytes, int]) -> None:
 
 def read_ranks(path: Path) -> dict[bytes, int]:
     """Parse a tiktoken rank file of at most 16 MiB."""
+    if not path.is_file():
+        raise TokenizerError(f"{path.name}: expected a rank file, found none at {path}")
     size = path.stat().st_size
     if size > MAX_RANK_FILE:
         raise TokenizerError(f"{path.name}: expected a rank file of at most {MAX_RANK_FILE} bytes, found {size}")
@@ -131,9 +133,8 @@ def train_ranks(texts: Iterable[str], vocab_size: int, pattern: str = "gpt2") ->
     # `tokenizers` has no possessive quantifiers; for matching whole words the plain ones mean the same.
     split = Regex(PATTERNS[pattern].replace("++", "+"))
     learner = Tokenizer(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(split, behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
+    to_symbols = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(split, behavior="isolated"), to_symbols])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False)
     learner.train_from_iterator(texts, trainer)

@@ -22,12 +22,14 @@ CHUNK = 64  # rows of (T, V) logits in float64 at a time: bounded memory at any 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One sentence through one model twice: as it was trained, and with the mask taken away."""
+    """One sentence through one model twice: as it was trained, and with the mask taken away.
 
-    masked: np.ndarray  # (L, H, T, T) attention, nothing above the diagonal
-    unmasked: np.ndarray  # (L, H, T, T) attention, every query sees every key
+    Small, so that it can be kept: attention itself stays with the traces.
+    """
+
     future: np.ndarray  # (L, H, T) share of a query's unmasked attention on the tokens after it
     moved: np.ndarray  # (L, H) mean of `future` over the queries that have a future
+    rearranged: np.ndarray  # (L, H) mean over the queries of what `rearranged` says
     divergence: np.ndarray  # (T,) bits, D(masked || unmasked) of the next-token distributions
     surprise_masked: np.ndarray  # (T - 1,) bits, -log2 p of the token that really came next
     surprise_unmasked: np.ndarray  # (T - 1,) bits, the same with that token in view
@@ -48,13 +50,13 @@ def compare(masked: Trace, unmasked: Trace) -> Comparison:
         raise ValueError(
             f"expected two traces of one sentence, found {len(masked.ids)} and {len(unmasked.ids)} tokens that differ"
         )
-    future = future_share(unmasked.weights)
+    future = np.stack([future_share(weights) for weights in unmasked.weights])  # a layer at a time: bounded memory
+    elsewhere = [rearranged(*pair).mean(axis=-1) for pair in zip(masked.weights, unmasked.weights, strict=True)]
     divergence, surprise_masked, surprise_unmasked = compare_predictions(masked.logits, unmasked.logits, masked.ids)
     return Comparison(
-        masked=masked.weights,
-        unmasked=unmasked.weights,
         future=future,
         moved=mean_over_queries(future),
+        rearranged=np.stack(elsewhere),
         divergence=divergence,
         surprise_masked=surprise_masked,
         surprise_unmasked=surprise_unmasked,
@@ -171,7 +173,7 @@ def heads_table(comparison: Comparison) -> pd.DataFrame:
     """Every head, (L H) rows: head ("3.7"), layer, moved, most, at, rearranged.
 
     `moved` is the mean share on the future, `most` the largest share of one query and `at` the position of that
-    query; `rearranged` is the mean over the queries of the function of that name.
+    query; `rearranged` is the change among the tokens of the past, see the function of that name.
     """
     n_layers, n_heads = comparison.moved.shape
     layer, head = np.divmod(np.arange(n_layers * n_heads), n_heads)
@@ -183,6 +185,6 @@ def heads_table(comparison: Comparison) -> pd.DataFrame:
             "moved": comparison.moved.ravel(),
             "most": future.max(axis=-1),
             "at": future.argmax(axis=-1),
-            "rearranged": rearranged(comparison.masked, comparison.unmasked).mean(axis=-1).ravel(),
+            "rearranged": comparison.rearranged.ravel(),
         }
     )

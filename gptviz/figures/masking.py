@@ -131,7 +131,7 @@ def change_bars(masked: np.ndarray, unmasked: np.ndarray, tokens: Sequence[str])
     )
     figure.update_yaxes(tickmode="array", tickvals=places, ticktext=[label(token) for token in tokens], showgrid=False)
     figure.update_yaxes(range=[len(tokens) - 0.5, -0.5])
-    top = max(float(np.max(masked, initial=0)), float(np.max(unmasked, initial=0)), 1e-9)
+    top = max([*masked, *unmasked], default=0) or 1.0
     figure.update_xaxes(title_text="probability of the next token", range=[0, 1.18 * top])
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0)
     return style.base_layout(figure, height=110 + 40 * len(tokens))

@@ -1,5 +1,62 @@
-"""Placeholder until this lesson is written."""
+"""Lesson 3: what the causal mask changes, with the same weights and the same sentence."""
+
+from __future__ import annotations
+
+import streamlit as st
 
 from gptviz import ui
+from gptviz.analysis import masking
+from gptviz.figures import masking as pictures
+from gptviz.ui import masking as parts
 
-ui.lesson("masked", "this lesson is being written.", "it is not there yet.")
+reading = ui.lesson(
+    "Masked and unmasked",
+    look_for="the upper right triangle, forbidden by the mask and filled when it is gone: same weights, same sentence.",
+    caution="the model **never saw the future in training**. Unmasked is not a better model, but this one outside "
+    "everything it learned.",
+    strip=False,
+)
+tokens, masked = reading.tokens, reading.trace
+unmasked, comparison = parts.compare(reading)
+left, right = st.columns(2)
+with left:
+    layer = ui.pick_layer(reading.model)
+with right:
+    head = ui.pick_head(reading.model)
+
+st.header(f"The attention of head {layer}.{head}", anchor="attention")
+before, after = masked.weights[layer, head], unmasked.weights[layer, head]  # (T, T)
+maps = pictures.three_maps(before, after, masking.difference(before, after), tokens)
+for column, figure, name in zip(st.columns(3), maps, pictures.SIDE_BY_SIDE, strict=True):
+    with column:
+        ui.plot(figure, key=f"mask_{name}")
+st.markdown(parts.say_moved(comparison, layer, head))
+share = comparison.future[layer, head]  # (T,)
+ui.token_strip(tokens, "mask_strip", share, labels=[f"{x:.4f} on its future" for x in share], selectable=False)
+
+st.header("How much attention moved to the future, head by head", anchor="heads")
+st.caption("Click a head to see it above. Masked, every one of these shares is 0.")
+parts.plot_to_pick(pictures.heads_map(comparison.moved, layer, head), "mask_heads", parts.choose_head)
+with st.expander("The same as a table"):
+    ui.table_with_csv(masking.heads_table(comparison), "moved-to-the-future.csv", key="mask_heads_table")
+
+st.header("What it does to the next token", anchor="next")
+at = parts.pick_position(tokens, key="mask_at")
+parts.plot_to_pick(pictures.position_bars(comparison.divergence, tokens, at), "mask_positions", parts.choose_position)
+moved = masking.probability_moved(masked.logits[at], unmasked.logits[at])
+st.markdown(parts.say_divergence(comparison, moved, tokens[at], at, len(tokens) - 1))
+changes = parts.changes_table(reading, unmasked, at)
+ui.plot(pictures.change_bars(changes["masked"], changes["unmasked"], changes["token"]), key="mask_changes")
+with st.expander("The same as a table"):
+    ui.table_with_csv(changes, "largest-changes.csv", key="mask_changes_table")
+
+st.header("What it does to the loss at each position", anchor="loss")
+if len(tokens) < 2:
+    st.info("One token: nothing came after it, so there is nothing to be surprised at. Type one word more.")
+else:
+    surprise = comparison.surprise_masked, comparison.surprise_unmasked  # 2 x (T - 1,)
+    ui.plot(pictures.surprise_bars(*surprise, tokens), key="mask_surprise")
+    st.markdown(parts.say_surprise(*surprise))
+    with st.expander("The same as a table"):
+        ui.table_with_csv(parts.surprise_table(comparison, tokens), "surprise.csv", key="mask_surprise_table")
+ui.show_source(masking.compare, masking.future_share, masking.divergence_bits, masking.compare_predictions)

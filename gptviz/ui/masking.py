@@ -1,0 +1,127 @@
+"""What the page on masking is made of: the comparison of two traces, kept; controls; and its numbers in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from gptviz.analysis import masking
+from gptviz.ui.lesson import Reading
+from gptviz.ui.show import escape
+
+if TYPE_CHECKING:
+    from gptviz import Trace
+
+CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "scale": 2}}
+
+
+def compare(reading: Reading) -> tuple[Trace, masking.Comparison]:
+    """The unmasked trace of the sentence, and how it differs from the masked one."""
+    from gptviz.trace import WhatIf
+
+    unmasked = reading.trace_with(WhatIf(causal=False))
+    return unmasked, compared(reading.model.fingerprint, unmasked.ids, reading.trace, unmasked)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def compared(fingerprint: str, ids: tuple[int, ...], _masked: Trace, _unmasked: Trace) -> masking.Comparison:
+    """`masking.compare`, once for a model and a sentence."""
+    return masking.compare(_masked, _unmasked)
+
+
+def pick_position(tokens: tuple[str, ...], key: str) -> int:
+    """After which token: a position, in the URL; the last one whenever the sentence changes."""
+    last = len(tokens) - 1
+    before = st.session_state.get(f"{key}_of")
+    st.session_state[f"{key}_of"] = tokens
+    if last == 0:
+        return 0
+    if before is not None and before != tokens:
+        st.session_state[key] = last
+    return st.slider("After which token (its position)", 0, last, last, key=key, bind="query-params")
+
+
+def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[list], None]) -> None:
+    """A figure whose points can be clicked: `choose` gets the `customdata` of the clicked one, before the page runs."""
+
+    def clicked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points:
+            choose(points[0])
+
+    st.plotly_chart(figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=CONFIG)
+
+
+def choose_head(point: dict) -> None:
+    """Write the clicked head into the controls that all pages share."""
+    st.session_state["layer"], st.session_state["head"] = map(int, point["customdata"])
+
+
+def choose_position(point: dict) -> None:
+    """Write the clicked position into the page's slider."""
+    st.session_state["mask_at"] = int(point["x"])
+
+
+def changes_table(reading: Reading, unmasked: Trace, at: int, n: int = 10) -> pd.DataFrame:
+    """The tokens whose probability after position `at` changes most, each with its text."""
+    table = masking.largest_changes(reading.trace.logits[at], unmasked.logits[at], n)
+    table.insert(0, "token", list(reading.model.tokenizer.token_texts(table["id"].tolist())))
+    return table
+
+
+def surprise_table(comparison: masking.Comparison, tokens: tuple[str, ...]) -> pd.DataFrame:
+    """Surprise at each token that came, in both passes."""
+    masked, unmasked = comparison.surprise_masked, comparison.surprise_unmasked
+    columns = {"after": tokens[:-1], "came": tokens[1:], "masked": masked, "unmasked": unmasked}
+    return pd.DataFrame(columns | {"change": unmasked - masked})
+
+
+def say_moved(comparison: masking.Comparison, layer: int, head: int) -> str:
+    """What one head does with the freedom, in words."""
+    if comparison.future.shape[-1] == 1:
+        return "A sentence of one token has no future: masked and unmasked are the same pass."
+    moved, elsewhere = comparison.moved[layer, head], comparison.rearranged[layer, head]
+    text = (
+        f"Head **{layer}.{head}** moved **{moved:.1%}** of its attention to tokens that come later (mean over the "
+        "queries that have a future; the last one has none). Attention spread evenly would put 50% there. "
+    )
+    if layer == 0:
+        return text + (
+            "In layer 0 nothing else changes: both passes begin with the same vectors, so each masked row is the "
+            "unmasked row with the future cut off and the rest scaled up to 1. The **last row is the same** in both, "
+            "since nothing comes after the last token."
+        )
+    return text + (
+        f"Among the tokens of the past, {elsewhere:.1%} of the attention is distributed differently as well: from "
+        "layer 1 on the vectors that attention reads have already seen the future. That is why even the **last row** "
+        "differs here, although the last token has no future of its own."
+    )
+
+
+def say_divergence(comparison: masking.Comparison, probability_moved: float, token: str, at: int, last: int) -> str:
+    """How far the prediction after one token changes, in words."""
+    text = (
+        f"After token {at}, {escape(token)}, removing the mask changes the prediction by "
+        f"**D(masked ‖ unmasked) = {comparison.divergence[at]:.3g} bits**: the extra bits it would cost to guess what "
+        f"the masked model expects with the odds of the unmasked one. **{probability_moved:.3g}** of the probability "
+        "changed hands. Both are over the whole vocabulary. "
+    )
+    if at < last:
+        return text + "The unmasked pass has the token that comes next in its input: this is not a prediction any more."
+    return text + "Nothing comes after this token, so here the change can only come through the vectors of the others."
+
+
+def say_surprise(masked: np.ndarray, unmasked: np.ndarray) -> str:
+    """Mean surprise in both passes, in words; for two tokens or more."""
+    more = "less" if unmasked.mean() < masked.mean() else "more"
+    return (
+        f"Mean surprise: **{masked.mean():.2f} bits** masked, **{unmasked.mean():.2f} bits** unmasked, "
+        f"{abs(unmasked.mean() - masked.mean()):.2f} {more}. Unmasked, **the answer is visible to the model**: the "
+        "token it is asked for stands in its input, one place to the right. Less surprise there is reading ahead, not "
+        "predicting; more surprise there only says that the model was never trained to use what it now sees."
+    )

@@ -17,6 +17,8 @@ from gptviz.attention import KeyValueCache, fast_attention
 from gptviz.checkpoint import LanguageModel, expect_model
 from gptviz.gpt import GPT
 
+ROUNDING = 1e-12  # eight tokens of 0.1 hold 0.8, though their sum in float64 is just below it
+
 
 @dataclass(frozen=True, eq=False)
 class Funnel:
@@ -125,8 +127,9 @@ def funnel(
     mass_k = float(after_k.sum())
     after_p = after_k
     if top_p is not None and top_p < 1:
-        ids, cumulative = ranked_until(after_k, top_p * mass_k)
-        after_p = keep(after_k, ids[: np.searchsorted(cumulative, top_p * mass_k) + 1])
+        share = top_p * mass_k - ROUNDING
+        ids, cumulative = ranked_until(after_k, share)
+        after_p = keep(after_k, ids[: np.searchsorted(cumulative, share) + 1])
     mass_p = float(after_p.sum())
     stages = (raw, tempered, after_k, after_p, after_p / mass_p)
     for stage in stages:

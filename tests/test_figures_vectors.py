@@ -93,7 +93,7 @@ def test_similarity_is_on_the_whole_scale_and_keeps_equal_tokens_apart() -> None
 
 
 def test_neighbours_are_bars_with_their_values() -> None:
-    figure = f.neighbours(("a", " a", "b"), np.array([0.9, 0.51239, -0.2]), marked=[True, False, False])
+    figure = f.neighbours(("a", " a", "b"), np.array([0.9, 0.51239, -0.2]), [True, False, False], span=(-0.2, 0.9))
     (bars,) = figure.data
     assert bars.text == ("0.900", "0.512", "-0.200")
     assert bars.marker.color[0] != bars.marker.color[1] == bars.marker.color[2]

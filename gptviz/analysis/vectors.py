@@ -153,6 +153,15 @@ def strips(trace: Trace, stage: int) -> Strips:
     return Strips(names, np.stack(parts))
 
 
+def step(trace: Trace, stage: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last move of the stream up to `stage`, from (T, C) to (T, C).
+
+    At stage 0 from the token vectors to the sum with their positions, later from before a block to after it.
+    """
+    parts = strips(trace, stage).vectors
+    return parts[0], parts[-1]
+
+
 def token_kind(token: bytes) -> str:
     """What a token looks like: one of `KINDS`. Tells nothing about what the model makes of it."""
     try:

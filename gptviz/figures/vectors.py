@@ -46,17 +46,16 @@ def strips(names: Sequence[str], vectors: np.ndarray, tokens: Sequence[str], cho
     step = count + math.ceil(36 / row_height)  # rows from panel to panel: one pair of axes holds them all
     starts = [panel * step for panel in range(panels)]
     figure = go.Figure([strip(vectors[panel], starts[panel], name) for panel, name in enumerate(names)])
-    rows = starts[-1] + count
-    style.base_layout(figure, height=round(rows * row_height) + 100)
+    rows, head = starts[-1] + count, 26 / row_height  # of the first panel's name
+    style.base_layout(figure, height=round((rows + head) * row_height) + 80)
     places = [start + row for start in starts for row in range(0, count, math.ceil(11 / row_height))]
-    down = token_axis(tokens, starts) | {"tickmode": "array", "tickvals": places, "range": [rows - 0.5, -0.5]}
+    down = token_axis(tokens, starts) | {"tickmode": "array", "tickvals": places, "range": [rows - 0.5, -0.5 - head]}
     return figure.update_layout(
         coloraxis=diverging(robust_limit(vectors), "value"),
         xaxis={"title": {"text": "dimension of the vector"}, "showgrid": False, "range": [-0.5, width - 0.5]},
         yaxis=down,
         annotations=[panel_name(name, start) for name, start in zip(names, starts, strict=True)],
         shapes=[row_frame(start + chosen, width) for start in starts] if 0 <= chosen < count else [],
-        margin={"t": 36},
     )
 
 
@@ -102,7 +101,7 @@ def diverging(limit: float, unit: str) -> dict[str, Any]:
     }
 
 
-def similarity(cosines: np.ndarray, tokens: Sequence[str]) -> go.Figure:
+def similarity(cosines: np.ndarray, tokens: Sequence[str], title: str = "") -> go.Figure:
     """Cosine of every two tokens, (T, T), always on the scale from -1 to 1."""
     if cosines.shape != (len(tokens), len(tokens)):
         raise ValueError(f"expected cosines ({len(tokens)}, {len(tokens)}), found {cosines.shape}")
@@ -113,18 +112,25 @@ def similarity(cosines: np.ndarray, tokens: Sequence[str]) -> go.Figure:
         hovertemplate="%{y}<br>%{x}<br>cosine <b>%{z:+.4f}</b><extra></extra>",
         texttemplate="%{z:.2f}" if numbers else None,
     )
-    figure = style.base_layout(go.Figure(cells), height=440 if numbers else 560)
+    figure = style.base_layout(go.Figure(cells), height=440 if numbers else 560, title=title)
     scale = diverging(1.0, "cosine")
     scale["colorbar"] |= {"tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": ["−1", "−0.5", "0", "0.5", "1"]}
     return figure.update_layout(coloraxis=scale, xaxis=token_axis(tokens), yaxis=token_axis(tokens, down=True))
 
 
-def neighbours(tokens: Sequence[str], cosines: np.ndarray, marked: Sequence[bool] | None = None) -> go.Figure:
+def neighbours(
+    tokens: Sequence[str],
+    cosines: np.ndarray,
+    marked: Sequence[bool] | None = None,
+    title: str = "",
+    span: tuple[float, float] = (0.0, 1.0),
+) -> go.Figure:
     """Tokens as bars of their cosine, the closest on top, the value beside each.
 
     Args:
         tokens: literal. cosines: as many, falling.
         marked: which bars stand for the chosen token itself.
+        span: the lowest and the highest cosine to make room for.
     """
     own = marked or [False] * len(tokens)
     bars = go.Bar(
@@ -137,9 +143,9 @@ def neighbours(tokens: Sequence[str], cosines: np.ndarray, marked: Sequence[bool
         cliponaxis=False,
         hovertemplate="%{y}<br>cosine <b>%{x:.6f}</b><extra></extra>",
     )
-    figure = style.base_layout(go.Figure(bars), height=60 + 30 * max(1, len(tokens)))
-    low, high = (min(0.0, float(np.min(cosines))), max(0.0, float(np.max(cosines)))) if len(tokens) else (0.0, 1.0)
-    across = {"title": "cosine with the chosen vector", "range": [low * 1.15, max(high, 0.1) * 1.15]}
+    figure = style.base_layout(go.Figure(bars), height=90 + 30 * max(1, len(tokens)), title=title)
+    reach = [min(0.0, span[0]) * 1.15, max(0.1, span[1]) * 1.15]  # room for the numbers beside the bars
+    across = {"title": {"text": "cosine with the chosen vector"}, "range": reach}
     return figure.update_layout(xaxis=across, yaxis=token_axis(tokens, down=True), showlegend=False)
 
 
@@ -272,7 +278,7 @@ def sentence_points(sentence: Sentence) -> go.Scatter | go.Scatter3d:
 
 
 def token_axis(tokens: Sequence[str], starts: Sequence[int] = (0,), *, down: bool = False) -> dict[str, Any]:
-    """Integer positions that read as tokens, so that two equal ones stay apart; the tokens begin at each of `starts`."""
+    """Integer positions that read as tokens, so that two equal ones stay apart; token 0 is at each of `starts`."""
     ends = [-0.5, len(tokens) - 0.5]
     names = [cut(token) for token in tokens]
     return {

@@ -1,4 +1,4 @@
-"""The long-running commands, `train` and `evaluate`: print what the generators yield."""
+"""The long-running commands, `train` and `evaluate`: print what the generators yield. Import torch only when run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gptviz.checkpoint import load
-from gptviz.data import read_documents
-from gptviz.evaluate import evaluate
-from gptviz.recipe import Recipe, run, with_steps
-from gptviz.train import StepRecord
+if TYPE_CHECKING:
+    from gptviz.train import StepRecord
 
 REPORT_EVERY = 20  # steps between lines where the output is not a terminal
 
 
 def train_command(args: argparse.Namespace) -> None:
     """Train by a recipe; a second call with the same run folder goes on where the first one stopped."""
+    from gptviz.recipe import Recipe, run, with_steps
+
     recipe = with_steps(Recipe.load(args.recipe), args.steps)
     started, before = time.monotonic(), None
     for record in run(recipe, args.data, args.run, args.device):
@@ -41,6 +41,11 @@ def report(record: StepRecord, steps: int, speed: float, seconds: float) -> None
 
 def evaluate_command(args: argparse.Namespace) -> None:
     """Measure a model on the held-out text of its recipe, beside the baselines."""
+    from gptviz.checkpoint import load
+    from gptviz.data import read_documents
+    from gptviz.evaluate import evaluate
+    from gptviz.recipe import Recipe
+
     model = load(args.model, args.device)
     path = args.recipe or (model.folder / "recipe.toml" if model.folder else None)
     if path is None:

@@ -82,6 +82,10 @@ class Mixture:
         for source in sources:
             if len(source.tokens) <= context + 1:
                 raise DataError(f"{source.name}: expected more than {context + 1} tokens, found {len(source.tokens)}")
+            if source.tokens[0] != end_of_text:
+                raise DataError(f"{source.name}: expected the token {end_of_text} first, found {source.tokens[0]}")
+        if repeats and context < 16:
+            raise DataError(f"repeated rows need a context of 16 or more, found {context}; set repeats to 0")
         self.sources, self.context, self.batch_size, self.seed = sources, context, batch, seed
         self.end_of_text = end_of_text
         shares = np.array([s.share for s in sources] + [repeats], dtype=np.float64)

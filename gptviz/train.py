@@ -52,6 +52,10 @@ class TrainConfig:
     eval_every: int = 500
     save_every: int = 500
 
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"expected the optimizer adamw or muon, found {self.optimizer!r}")
+
     def rate(self, step: int) -> float:
         """Learning rate of a step that is counted from 0."""
         up = min(1.0, (step + 1) / max(1, self.warmup))
@@ -188,6 +192,8 @@ def resume(path: Path, model: GPT, optimizers: Optimizers) -> tuple[int, int]:
             f"{path.name} holds a model of shape {state['config']}, expected {model.config.to_dict()}; "
             "choose another run folder, or the recipe that this run began with"
         )
+    if len(state["optimizers"]) != len(optimizers.all):
+        raise ValueError(f"{path.name} was saved by another optimizer; resume with the one that this run began with")
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers.all, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)

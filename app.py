@@ -6,7 +6,7 @@ import streamlit as st
 
 from gptviz import ui
 
-st.set_page_config(page_title="gptviz", page_icon=":material/grid_on:", layout="wide")
+st.set_page_config(page_title="gptviz", page_icon=ui.ICON, layout="wide")
 ui.warm_up()
 page = st.navigation(
     {

@@ -5,13 +5,18 @@ from __future__ import annotations
 from gptviz.ui.controls import pick_head, pick_layer, shared_controls
 from gptviz.ui.lesson import Reading, lesson, read
 from gptviz.ui.models import warm_up
-from gptviz.ui.show import escape, plot, show_source, table_with_csv
+from gptviz.ui.overview import describe_models, head_wall, link_lessons
+from gptviz.ui.show import ICON, escape, plot, show_source, table_with_csv
 from gptviz.ui.strip import token_strip
 
 __all__ = [
+    "ICON",
     "Reading",
+    "describe_models",
     "escape",
+    "head_wall",
     "lesson",
+    "link_lessons",
     "pick_head",
     "pick_layer",
     "plot",

@@ -47,7 +47,10 @@ def pick_model() -> None:
     """The model picker; says so where the URL asks for a model that is not there."""
     found = models.names()
     if not found:
-        st.error(f"Expected models as folders in {models.ROOT.name}/, found none. Get the repository again, complete.")
+        st.error(
+            "Expected at least one model, as a folder in checkpoints/, found none. Get the repository again, complete, "
+            "or train a model: `python -m gptviz train`."
+        )
         st.stop()
     wanted = st.query_params.get("model")
     if wanted is not None and wanted not in found:

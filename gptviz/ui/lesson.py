@@ -42,8 +42,8 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Readi
         caution: what would be wrong to conclude. Together three sentences.
         strip: show the tokens below; False where the page has a strip of its own.
     """
-    st.title(title)
-    st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **But:** {caution}")
+    st.title(title, anchor=False)
+    st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
     reading = read()
     if strip:
         token_strip(reading.tokens, key="tokens", selectable=False)
@@ -52,17 +52,20 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Readi
 
 def read() -> Reading:
     """The chosen model's reading of the typed sentence; where there is none, says why and ends the page."""
-    from gptviz.trace import WhatIf
-
     text = st.session_state["text"]
     if not text.strip():
         st.info("Type a sentence above, or take one from “Try another”.", icon=":material/keyboard:")
         st.stop()
+    name = st.session_state["model"]
     try:
-        model = models.open_model(st.session_state["model"])
+        with st.spinner(f"Opening {escape(name)} …"):
+            from gptviz.trace import WhatIf  # torch: seconds, unless it is already there
+
+            model = models.open_model(name)
     except (ValueError, OSError) as error:
-        st.error(f"This model cannot be opened: {escape(str(error))}")
+        st.error(f"The model {escape(name)} cannot be opened. {escape(str(error))}", icon=":material/broken_image:")
         st.stop()
+    st.sidebar.caption(describe(model))
     trace = models.TRACES.get(model, text, WhatIf())
     if trace.dropped:
         total = trace.dropped + len(trace.tokens)
@@ -71,3 +74,12 @@ def read() -> Reading:
             f"{trace.dropped:,} were cut at the left."
         )
     return Reading(model, text, trace)
+
+
+def describe(model: LanguageModel) -> str:
+    """The shape of a model and where it computes, in one line."""
+    config = model.gpt.config
+    return (
+        f"{config.n_layers} layers × {config.n_heads} heads, "
+        f"{model.gpt.count_parameters() / 1e6:.1f} million parameters, on {model.gpt.device}"
+    )

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 import gptviz
+from gptviz import folder as folders
 
 if TYPE_CHECKING:
     from gptviz import LanguageModel, Trace, WhatIf
 
-ROOT = Path(gptviz.__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "gpt-stories"
 TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
 
 
 def names() -> list[str]:
     """The models under checkpoints/, the default one first. Opens none of them, so it costs nothing."""
-    found = sorted(folder.parent.name for folder in ROOT.glob("*/config.json"))
-    return sorted(found, key=lambda name: name != DEFAULT)
+    return sorted(folders.available(), key=lambda name: name != DEFAULT)
 
 
 def open_model(name: str) -> LanguageModel:
@@ -33,9 +32,7 @@ def open_model(name: str) -> LanguageModel:
         ValueError: for a name that is not there, or a checkpoint that is damaged: says what to do.
         OSError: for a file that cannot be read.
     """
-    if name not in names():
-        raise ValueError(f"expected one of {', '.join(names()) or 'no models at all'}, found {name[:80]!r}")
-    folder = ROOT / name
+    folder = folders.find_shipped(name)
     stamps = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
     return load_once(folder, stamps)
 
@@ -88,15 +85,13 @@ TRACES = TraceCache(TRACE_BYTES)
 @functools.cache
 def warm_up() -> None:
     """Import torch, open the default model and run it once, in a thread that nobody waits for. Once a process."""
-    if names():
-        threading.Thread(target=first_trace, name="warm-up", daemon=True).start()
+    if found := names():
+        threading.Thread(target=first_trace, args=found[:1], name="warm-up", daemon=True).start()
 
 
-def first_trace() -> None:
+def first_trace(name: str) -> None:
     """What takes seconds once in a process: done while the browser still loads the page."""
-    import plotly.graph_objects  # noqa: F401
-
     try:
-        gptviz.trace(open_model(names()[0]), "warm")
+        gptviz.trace(open_model(name), "warm")
     except (ValueError, OSError):
         return  # the page that opens the model will say what is wrong with it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,6 +13,7 @@ import streamlit as st
 
 from gptviz.figures.style import visible
 
+ICON = str(Path(__file__).parent / "assets" / "icon.svg")
 WORD_JOINER = "\u2060"
 
 

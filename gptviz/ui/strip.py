@@ -38,13 +38,9 @@ def token_strip(
         labels: T texts with the exact values, shown on hover.
         selectable: False for a strip to look at only.
     """
-    options = list(range(len(tokens)))
-    if selectable:
-        st.multiselect(
-            "Selected tokens", options, default=[i for i in selected if i in options], key=key, bind="query-params",
-            format_func=str,
-        )
-    chosen = tuple(st.session_state[key]) if selectable else tuple(selected)
+    with st.container(horizontal=True, gap="small"):
+        place = st.container()  # the strip stands first, and has to know what is selected
+        chosen = choose(len(tokens), key, selected) if selectable else tuple(selected)
     values, labels = (given(chosen) if callable(given) else given for given in (values, labels))
     data = {
         "tokens": [visible(token) for token in tokens],
@@ -54,8 +50,24 @@ def token_strip(
         "diverging": diverging,
         "selectable": selectable,
     }
-    draw(key=f"{key}_strip", data=data, on_toggle_change=lambda: toggle(key))
+    with place:
+        draw(key=f"{key}_strip", data=data, on_toggle_change=lambda: toggle(key))
     return chosen
+
+
+def choose(t: int, key: str, selected: Sequence[int]) -> tuple[int, ...]:
+    """The native widget that owns the selection, and keeps it in the URL: positions, which survive a new sentence."""
+    with st.popover("Choose", icon=":material/checklist:", help="Select tokens by their position, from 0"):
+        return tuple(
+            st.multiselect(
+                "Selected tokens",
+                range(t),
+                default=[i for i in selected if i < t],
+                format_func=str,
+                key=key,
+                bind="query-params",
+            )
+        )
 
 
 def toggle(key: str) -> None:

@@ -1,5 +1,32 @@
-"""Home: what this is, which models there are, and where the lessons begin."""
+"""Home: a picture of the whole model at work, what this is, which models there are, and where the lessons begin."""
+
+from __future__ import annotations
+
+import streamlit as st
 
 from gptviz import ui
 
-ui.lesson("gptviz", "what a real transformer does with your sentence.", "a picture of attention is no explanation.")
+LESSONS = {
+    "pages/gpt/tokens.py": ("Tokens and embeddings", "What does the model get to see of a word?"),
+    "pages/gpt/attention.py": ("Attention", "Which token looks at which, in every head?"),
+    "pages/gpt/masked.py": ("Masked and unmasked", "What changes when it may look into the future?"),
+    "pages/gpt/next_token.py": ("The next token", "How does it choose how to go on?"),
+}
+
+reading = ui.lesson(
+    "What a transformer does with your sentence",
+    look_for="every head of every layer has read the sentence above, and heads do not look alike: rows are tokens, "
+    "bright cells are where they looked. Click one.",
+    caution="attention is where a head reads, not what the model thinks.",
+)
+ui.head_wall(reading, "pages/gpt/attention.py")
+
+st.header("Lessons", anchor="lessons")
+ui.link_lessons(LESSONS)
+
+st.header("Models", anchor="models")
+st.markdown(
+    "Every number and picture here is computed by one of these models, on the sentence in the box, on this machine: "
+    "nothing is sent anywhere, and nothing is made up."
+)
+ui.describe_models()

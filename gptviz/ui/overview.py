@@ -1,0 +1,75 @@
+"""The pieces of Home: all heads of the model on one wall, the models there are, links into the lessons."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from gptviz import folder as folders
+from gptviz.figures.thumbnail import thumbnail
+from gptviz.ui import models
+from gptviz.ui.show import escape
+
+if TYPE_CHECKING:
+    from gptviz.ui.lesson import Reading
+
+ASSETS = Path(__file__).parent / "assets"
+LARGEST_WALL = 64  # tokens: more would be less than a pixel a cell, and a slow page
+draw_wall = st.components.v2.component(
+    "gptviz_head_wall",
+    css=(ASSETS / "wall.css").read_text(encoding="utf-8"),
+    js=(ASSETS / "wall.js").read_text(encoding="utf-8"),
+)
+
+
+def head_wall(reading: Reading, page: str) -> None:
+    """Every head of every layer, small and on one scale; a click opens it on `page`, the script of a lesson."""
+    weights = reading.trace.weights[:, :, -LARGEST_WALL:, -LARGEST_WALL:]  # (L, H, T, T)
+    masked = np.isneginf(reading.trace.masked[0, 0, -LARGEST_WALL:, -LARGEST_WALL:])  # (T, T)
+    rows = [[base64.b64encode(thumbnail(head, masked)).decode() for head in layer] for layer in weights]
+    picked = draw_wall(key="wall", data={"rows": rows}, on_pick_change=lambda: None).pick
+    if picked:
+        where = {name: str(int(picked[name])) for name in ("layer", "head")}
+        st.switch_page(page, query_params=where)
+    shown, t = weights.shape[-1], len(reading.tokens)
+    if shown < t:
+        st.caption(f"Shown: the last {shown} of {t} tokens.")
+
+
+def describe_models() -> None:
+    """One row a model, from its config alone, and its card behind an expander."""
+    for name in models.names():
+        with st.container(border=True):
+            try:
+                where = folders.find_shipped(name)
+                config, _ = folders.read_config(where)
+            except (ValueError, OSError) as error:
+                st.error(f"**{escape(name)}** cannot be opened: {escape(str(error))}")
+                continue
+            st.markdown(f"**{escape(name)}**")
+            numbers = {
+                "parameters": f"{folders.expected_sizes(config)[1] / 1e6:.1f} million",
+                "layers": config.n_layers,
+                "heads in a layer": config.n_heads,
+                "width": config.d_model,
+                "tokens it knows": f"{config.vocab_size:,}",
+                "tokens it reads at once": f"{config.context:,}",
+            }
+            st.caption(" · ".join(f"{label} **{value}**" for label, value in numbers.items()))
+            card = where / folders.CARD
+            if card.is_file():
+                with st.expander("Model card: data, training, results", icon=":material/description:"):
+                    st.markdown(card.read_text(encoding="utf-8"))
+
+
+def link_lessons(lessons: dict[str, tuple[str, str]]) -> None:
+    """A card a lesson: script -> its title and what it answers."""
+    with st.grid(len(lessons), min_column_width=220):
+        for script, (title, question) in lessons.items():
+            with st.container(border=True):
+                st.page_link(script, label=f"**{title}**", icon=":material/arrow_forward:")
+                st.caption(question)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -26,7 +27,7 @@ def open_page(page: str = "home", **query: object) -> AppTest:
     for key, value in query.items():
         at.query_params[key] = [str(v) for v in value] if isinstance(value, list | tuple) else str(value)
     if page != "home":
-        at.switch_page(PAGES[page])
+        at._page_hash = calc_hash(page)  # before a first run, switch_page() would silently stay at home
     return at.run()
 
 

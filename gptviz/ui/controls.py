@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -26,16 +27,32 @@ SENTENCES = {
     "The same letters twice": "qx vb zt rk pw qx vb zt rk",
     "Nonsense": "blorf the wugs dax quickly under seven purple",
 }
-URL_CHARACTERS = 8000  # what a link may carry: more, and servers on the way may refuse it
+LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 
 def shared_controls() -> None:
     """Model and sentence, for app.py, before the page runs."""
     with st.sidebar:
         pick_model()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Sentence", SENTENCE, key="text", bind="query-params", placeholder="Type a sentence, press Enter")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        fits = len(quote(st.session_state.get("text", ""), errors="replace")) <= LONGEST_LINK
+        st.text_input(
+            "Sentence",
+            SENTENCE,
+            key="text",
+            bind="query-params" if fits else None,
+            on_change=put_into_url,
+            label_visibility="collapsed",
+            placeholder="Type a sentence and press Enter",
+        )
         st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_sentence, icon=":material/lightbulb:")
+    if not fits:
+        st.info("This text is too long for a link: the address does not carry it, and a reload forgets it.")
+
+
+def put_into_url() -> None:
+    """Set the sentence once more, as from here: after a text too long for a link, the browser would not write it."""
+    st.session_state["text"] = st.session_state["text"]
 
 
 def use_sentence() -> None:

@@ -135,6 +135,8 @@ def test_a_mosaic_shows_every_head_once_on_one_scale(heads: int) -> None:
         (a, b) for a in corners for b in corners if a != b and abs(a[0] - b[0]) < 8 and abs(a[1] - b[1]) < 8
     ]
     assert not overlap
+    assert "query" in figure.layout.yaxis.title.text
+    assert "key" in figure.layout.xaxis.title.text
     texts = [mark.text for mark in figure.layout.annotations]
     assert texts == [*names[:-1], f"<b>{names[-1]}</b>"]
     assert len(figure.layout.shapes) == 1

@@ -82,6 +82,7 @@ def mosaic(
     chosen: int | None = None,
     title: str = "",
     unit: str = "attention weight",
+    axes: tuple[str, str] = (QUERY_AXIS, KEY_AXIS),
     columns: int = 4,
 ) -> go.Figure:
     """Many matrices side by side on one scale, each with its name above it.
@@ -115,8 +116,8 @@ def mosaic(
         title,
         90 + 240 * rows,
         coloraxis=colour_axis(scale, span or default_span(values, scale), unit),
-        xaxis=panel_axis(keys, step[1], columns, (-0.5, columns * step[1] - (step[1] - s) - 0.5)),
-        yaxis=panel_axis(queries, step[0], rows, (rows * step[0] - (step[0] - t) - 0.5, -0.5 - (step[0] - t))),
+        xaxis=panel_axis(keys, axes[1], step[1], columns, (-0.5, columns * step[1] - (step[1] - s) - 0.5)),
+        yaxis=panel_axis(queries, axes[0], step[0], rows, (rows * step[0] - (step[0] - t) - 0.5, -0.5 - (step[0] - t))),
         annotations=marks,
         shapes=frames,
     )
@@ -238,7 +239,7 @@ def colour_axis(scale: Scale, span: tuple[float, float], unit: str) -> dict[str,
         "colorscale": style.SEQUENTIAL if scale == "sequential" else style.DIVERGING,
         "cmin": span[0],
         "cmax": span[1],
-        "colorbar": {"title": {"text": literal(unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        "colorbar": {"title": {"text": literal(unit), "side": "right"}, "thickness": 14, "len": 1, "outlinewidth": 0},
     }
 
 
@@ -279,15 +280,19 @@ BARE = {
 }
 
 
-def panel_axis(tokens: Sequence[str], step: int, panels: int, ends: tuple[float, float]) -> dict[str, Any]:
+def panel_axis(
+    tokens: Sequence[str], title: str, step: int, panels: int, ends: tuple[float, float]
+) -> dict[str, Any]:
     """The axis of a mosaic: tokens where they are few enough to read, on hover always."""
     few = len(tokens) <= MOST_NUMBERS
     places = [p * step + i for p in range(panels) for i in range(len(tokens))] if few else []
     return {
+        "title": {"text": literal(title)},
         "range": list(ends),
         "labelalias": aliases(tokens, step, panels),
         "tickmode": "array",
         "tickvals": places,
+        "tickfont": {"size": style.SMALL_FONT_SIZE},
         "showticklabels": few,
         **BARE,
     }

@@ -76,7 +76,7 @@ def choose(model: LanguageModel) -> Choice:
         layer, head = pick_layer(model), pick_head(model)
         what = pick("Show", SHOW, "att_show")
         over = what != "head" and pick("Over", OVER, "att_over", help="Rollout: through this layer, or through all.")
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         words = switch("Join tokens into words", "att_words")
         hide_first = switch("Hide the first token", "att_first")
         levels = switch("Read as low, med, high", "att_levels")

@@ -68,3 +68,8 @@ def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
 def milliseconds(seconds: list[float]) -> str:
     """The median, for people."""
     return f"{statistics.median(seconds) * 1000:.0f} ms"
+
+
+def seconds_text(seconds: list[float]) -> str:
+    """The median, for people, where it takes seconds."""
+    return f"{statistics.median(seconds):.1f} s"

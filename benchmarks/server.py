@@ -1,0 +1,51 @@
+"""Server time from a new sentence of 64 tokens to everything that the attention page sends for it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from benchmarks.common import Row
+from benchmarks.sentences import new_sentence
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENS = 64
+CHARTS = 2  # one matrix, and all heads of the layer
+
+
+def run(quick: bool) -> Iterator[Row]:
+    """Median over sentences that no cache has seen; AppTest runs the app as the server does, in this process."""
+    import gptviz
+
+    tokenizer = gptviz.load("gpt-stories").tokenizer
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    app.switch_page(str(ROOT / "pages" / "gpt" / "attention.py")).run()
+    times = []
+    warmups, rounds = (1, 3) if quick else (5, 60)
+    for seed in range(warmups + rounds):
+        app.text_input(key="text").set_value(new_sentence(tokenizer, TOKENS, seed))
+        start = time.perf_counter()
+        app.run()
+        times.append(time.perf_counter() - start)
+        check(app)
+    times = times[warmups:]
+    largest = max(times) * 1000
+    yield Row(
+        f"server time of the attention page for a new sentence of {TOKENS} tokens, median",
+        statistics.median(times) * 1000,
+        ("<=", 80),
+        unit="ms",
+        detail=f"{rounds} sentences, slowest {largest:.0f} ms",
+    )
+
+
+def check(app: AppTest) -> None:
+    """The page really was drawn for this sentence."""
+    charts = len(app.get("plotly_chart"))
+    if app.exception or app.error or charts != CHARTS:
+        complaints = [element.value for element in (*app.exception, *app.error)]
+        raise AssertionError(f"expected {CHARTS} charts and no error, found {charts} and {complaints}")

@@ -1,0 +1,102 @@
+"""Training speed against Hugging Face's GPT-2 in its defaults, and against the bare matrix products of a step."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.common import Row, interleave, ratio
+from benchmarks.peers import gpt2_shape, hugging_face
+from gptviz.config import GPTConfig
+from gptviz.gpt import GPT
+from gptviz.train import TrainConfig, train
+
+T, ROWS = 128, 32
+SHAPE = gpt2_shape(n_layers=4, n_heads=4, d_model=256, vocab_size=4096, context=T)
+
+
+def run(quick: bool) -> Iterator[Row]:
+    """Our training loop, theirs, and the products alone, a step of each in turn."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(SHAPE.vocab_size, size=(ROWS, T + 1))
+    runs = {
+        "products": matrix_products(SHAPE, ROWS, T),
+        "ours": our_step(rows),
+        "theirs": their_step(torch.from_numpy(rows)),
+    }
+    times = interleave(runs, rounds=2 if quick else 25, warmups=3)
+    speed = {name: f"{rows[:, 1:].size / statistics.median(seconds):,.0f}" for name, seconds in times.items()}
+    yield Row(
+        "training, 4 layers, d 256, T 128, V 4096, batch 32: tokens per second over Hugging Face GPT-2 in its defaults",
+        ratio(times, "theirs", "ours"),
+        (">=", 2.5),
+        detail=f"{speed['ours']} against {speed['theirs']} per second",
+    )
+    yield Row(
+        "training: share of the bf16 rate of the same step's matrix products",
+        ratio(times, "products", "ours"),
+        (">=", 0.6),
+        detail=f"{speed['ours']} of {speed['products']} per second",
+    )
+
+
+def our_step(rows: np.ndarray) -> Callable[[], object]:
+    """A step of `gptviz.train.train`, as the command line runs it: compiled where there is a C++ compiler."""
+    torch.manual_seed(0)
+    compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+    if not compiler:
+        print("training: no C++ compiler on the path, so the step is not compiled")
+    batch = rows[:, :-1], rows[:, 1:]
+    config = TrainConfig(steps=10**6, warmup=1, compile=compiler)
+    records = train(GPT(SHAPE), lambda step: batch, config)
+    return lambda: next(records)
+
+
+def their_step(rows: Tensor) -> Callable[[], object]:
+    """A step of Hugging Face's GPT-2 as it comes: fp32, dropout, its own loss, AdamW."""
+    model = hugging_face(SHAPE).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ids = rows[:, :T].contiguous()
+
+    def step() -> float:
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
+
+
+def matrix_products(config: GPTConfig, b: int, t: int, dtype: torch.dtype = torch.bfloat16) -> Callable[[], object]:
+    """All products of one step's forward and backward pass, and nothing else: the limit of any implementation."""
+    c, f, h, d = config.d_model, config.d_ff, config.n_heads, config.d_head
+    layers = [(c, 3 * c), (c, c), (c, f), (f, c)] * config.n_layers + [(c, config.vocab_size)]
+    linear = [
+        (torch.randn(b * t, i, dtype=dtype), torch.randn(o, i, dtype=dtype), torch.randn(b * t, o, dtype=dtype))
+        for i, o in layers
+    ]
+    heads = [torch.randn(b, h, t, d, dtype=dtype) for _ in range(3)]  # like q, k, v and their gradients
+    square = torch.randn(b, h, t, t, dtype=dtype)  # like the scores, the weights and their gradients
+
+    def products() -> None:
+        for x, weight, gradient in linear:
+            x @ weight.T  # forward
+            gradient @ weight  # gradient of x
+            gradient.T @ x  # gradient of the weight
+        q, k, v = heads
+        for _ in range(config.n_layers):
+            for _ in range(2):  # q k^T forward; gradient of the weights backward
+                q @ k.mT
+            square @ v  # forward
+            square.mT @ v  # gradient of v
+            square @ k  # gradient of q
+            square.mT @ q  # gradient of k
+
+    return torch.no_grad()(products)

@@ -138,7 +138,7 @@ def token_rows(trace: Trace, exact: bool) -> tuple[list[str], Rows]:
     from gptviz.sampling import softmax
 
     given = softmax(trace.logits)[range(len(trace.ids) - 1), trace.ids[1:]]  # (T - 1,)
-    probabilities: list[object] = ["", *map(float, given)]  # nothing comes before the first token
+    probabilities = ["", *(float(p) if exact else f"{p:.6f}" for p in given)]  # nothing comes before the first token
     texts = trace.tokens if exact else map(quoted, trace.tokens)
     rows = list(zip(range(len(trace.ids)), trace.ids, texts, probabilities, strict=True))
     return ["position", "id", "token", "probability"], rows

@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands with their arguments."""
     about = "See what a real transformer does with a sentence."
-    top = argparse.ArgumentParser(prog="python -m gptviz", description=about)
+    variables = f"environment: GPTVIZ_DEVICE is the default of --device; {folder.ENVIRONMENT} the folder of the models"
+    top = argparse.ArgumentParser(prog="python -m gptviz", description=about, epilog=variables)
     top.add_argument("--version", action="version", version=f"gptviz {gptviz.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for describe in (describe_models, describe_trace, describe_generate, describe_training):

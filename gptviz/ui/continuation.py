@@ -1,4 +1,4 @@
-"""How the model goes on from the sentence: settings of the draw, the tokens drawn so far, and the buttons that add some.
+"""How the model goes on from the sentence: settings of the draw, the tokens drawn so far, the buttons that add some.
 
 The drawn tokens are the value of one native widget, so that a link and a reload keep them. They never touch the
 sentence box until the visitor asks for it. Every sentence keeps its own continuation while the session lasts.
@@ -191,7 +191,8 @@ def put(owner: Owner, ids: tuple[int, ...], draw: Draw | None = None) -> None:
     """Make `ids` the drawn tokens, from the next run on; `draw` says how the last one was drawn."""
     remember(owner, ids)
     st.session_state[CHANGED] = True
-    st.session_state.pop("next_at", None)  # look at the last token again
+    if ids:
+        st.session_state["next_at"] = len(owner[1]) + len(ids) - 1  # look at the last token again
     if draw:
         draws = st.session_state.setdefault(DRAWS, {})
         draws[owner, ids] = draw
@@ -286,7 +287,7 @@ def show_buttons(story: Continuation) -> None:
             on_click=put, args=(story.owner, *more),
         )  # fmt: skip
         st.button("Go on", key="next_more", icon=":material/fast_forward:", disabled=stuck, on_click=ask_for_more)
-        st.number_input("tokens", 1, 200, 20, key="next_amount", bind="query-params", width=110)
+        st.number_input("How many", 1, 200, 20, key="next_amount", bind="query-params", width=110)
         st.button(
             "Undo", key="next_undo", icon=":material/undo:", disabled=not story.drawn,
             on_click=put, args=(story.owner, story.drawn[:-1]),

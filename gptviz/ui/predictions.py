@@ -1,4 +1,4 @@
-"""What the page of the next token shows: bars, funnel, history, what drawn tokens looked at, and numbers in sentences."""
+"""What the page of the next token shows: bars, funnel, history, what drawn tokens looked at, the sentence judged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = {False: "While it was chosen", True: "Once it stood there"}
 def show_distribution(story: Continuation) -> None:
     """The likeliest tokens of the whole vocabulary, and the rest as one bar."""
     p = story.funnel.raw
-    n = st.slider("Bars", 3, 40, 12, key="next_n", bind="query-params")
+    n = st.slider("How many bars", 3, 40, 12, key="next_n", bind="query-params")
     top = analysis.top(p, n)
     tokens = story.reading.model.tokenizer.token_texts(top.ids.tolist())
     drawn = np.flatnonzero(top.ids == story.chosen)
@@ -148,7 +148,9 @@ def pick_look(story: Continuation) -> Look:
     """Controls for the attention of the drawn tokens."""
     model, bound = story.reading.model, {"bind": "query-params", "required": True}
     with st.container(horizontal=True):
-        over = st.segmented_control("Attention", list(OVER), default="all", format_func=OVER.get, key="next_over", **bound)
+        over = st.segmented_control(
+            "Attention", list(OVER), default="all", format_func=OVER.get, key="next_over", **bound
+        )
         own = st.segmented_control(
             "Which row", list(ROWS), default=False, format_func=ROWS.get, key="next_row",
             help="While it was chosen: the row of the token before it, whose output it was drawn from. Once it stood "
@@ -189,7 +191,8 @@ def pick_drawn(story: Continuation, rows: np.ndarray) -> int:
     if not story.start <= st.session_state.get("next_at", last) <= last:
         st.session_state["next_at"] = last
     place = st.container()
-    at = st.number_input("Drawn token, by its position", story.start, last, last, key="next_at", bind="query-params", width=220)
+    label = "Drawn token, by its position"
+    at = st.number_input(label, story.start, last, last, key="next_at", bind="query-params", width=220)
     row = rows[at - story.start]
     data = {
         "tokens": [visible(token) for token in story.tokens],
@@ -219,7 +222,8 @@ def show_sentence(reading: Reading) -> None:
     st.caption(say_sentence(judged))
     table = judged.assign(token=[*map(visible, reading.tokens), "(next)"]).set_index("position")
     table = table[["token", "id", "probability", "rank", "surprise", "entropy"]]
-    table_with_csv(table.rename(columns={"surprise": "surprise, bits", "entropy": "entropy, bits"}), "sentence.csv", "next_judged")
+    table = table.rename(columns={"surprise": "surprise, bits", "entropy": "entropy, bits"})
+    table_with_csv(table, "sentence.csv", "next_judged")
 
 
 def say_sentence(judged: pd.DataFrame) -> str:
@@ -230,8 +234,8 @@ def say_sentence(judged: pd.DataFrame) -> str:
     expected = judged["entropy"].iloc[1 : len(came) + 1].mean()
     return (
         f"Mean surprise **{came.mean():.2f} bits** a token, where the model itself expected {expected:.2f} (mean "
-        f"entropy); the probability of the whole sentence, its first token given, is 2^−{came.sum():.1f}. Numbers above "
-        f"the bars are ranks among all tokens, \\#1 the likeliest. The first token has no bar: nothing predicts it."
+        f"entropy); the probability of the whole sentence, its first token given, is 2^−{came.sum():.1f}. Numbers "
+        "above the bars are ranks among all tokens, \\#1 the likeliest. Nothing predicts the first token."
     )
 
 

@@ -19,23 +19,23 @@ story = continuation(reading)
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.header("The whole distribution", anchor="distribution")
+    st.subheader("The whole distribution", anchor="distribution")
     parts.show_distribution(story)
 with right:
-    st.header("From the model to the draw", anchor="funnel")
+    st.subheader("From the model to the draw", anchor="funnel")
     parts.show_funnel(story)
 with st.expander("Every stage as a table", icon=":material/table:"):
     ui.table_with_csv(parts.funnel_table(story), "funnel.csv", key="next_stages")
 
-st.header("What was drawn", anchor="drawn")
+st.subheader("What was drawn", anchor="drawn")
 if story.drawn:
     ui.table_with_csv(parts.history_table(story), "drawn.csv", key="next_history")
-    st.header("What each drawn token attended to", anchor="looked")
+    st.subheader("What each drawn token attended to", anchor="looked")
     parts.show_attention(story)
 else:
     st.info("Nothing yet. Press “Draw one token” above, and see what it attended to.", icon=":material/casino:")
 
-st.header("The sentence as typed", anchor="typed")
+st.subheader("The sentence as typed", anchor="typed")
 parts.show_sentence(reading)
 
 ui.show_source(*parts.sources())

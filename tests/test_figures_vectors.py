@@ -9,6 +9,7 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,11 +130,20 @@ def test_the_map_says_how_much_it_shows() -> None:
     assert deep.layout.scene.aspectmode == "data"
 
 
-def test_a_long_sentence_names_only_the_chosen_token() -> None:
-    long = f.vocabulary_map(cloud(), sentence(30, chosen=7)).data[-1]
-    assert [i for i, text in enumerate(long.text) if text] == [7]
-    short = f.vocabulary_map(cloud(), sentence(5, chosen=0)).data[-1]
-    assert list(short.text) == [f"t{i}" for i in range(5)]
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_long_sentence_names_only_the_chosen_token(axes: int) -> None:
+    def named(count: int, chosen: int) -> list[str]:
+        layout = f.vocabulary_map(cloud(axes), sentence(count, axes, chosen)).layout
+        return [note.text for note in (layout.annotations if axes == 2 else layout.scene.annotations)]
+
+    assert named(30, 7) == ["t7"]
+    assert named(5, 1) == ["t0", "t2", "t3", "t4", "t1"]  # the chosen one over the others
+
+
+def test_names_stand_at_their_points() -> None:
+    given_sentence = sentence(3, chosen=2)
+    notes = f.vocabulary_map(cloud(), given_sentence).layout.annotations
+    np.testing.assert_allclose([[note.x, note.y] for note in notes], given_sentence.after)
 
 
 def test_a_map_needs_two_or_three_axes() -> None:
@@ -165,6 +175,20 @@ def test_a_cut_token_is_short_and_literal(token: str) -> None:
     assert "<" not in f.cut(token)
     if len(style.visible(token)) <= f.LONGEST_LABEL:
         assert shown == style.visible(token)
+
+
+def test_plotly_accepts_every_figure() -> None:
+    """The figures are put together without Plotly's checks, so the checks are here."""
+    figures = (
+        f.strips(("a",), np.ones((1, 3, 4)), ("x", "y", "z"), chosen=1),
+        f.similarity(np.eye(3), ("x", "y", "z"), "title"),
+        f.neighbours(("x", "y"), np.ones(2), title="title"),
+        f.vocabulary_map(cloud(), sentence(3), ringed=[1]),
+        f.vocabulary_map(cloud(3), sentence(3, 3), ringed=[1]),
+    )
+    for figure in figures:
+        go.Figure(figure.to_dict())  # raises ValueError on anything that Plotly does not know
+        assert figure.layout.paper_bgcolor == style.TRANSPARENT
 
 
 def test_figures_need_neither_torch_nor_streamlit() -> None:

@@ -174,12 +174,12 @@ def token_kind(token: bytes) -> str:
         return "number"
     if not any(c.isalpha() for c in text):
         return "sign"
-    return "starts a word" if text[0] == " " else "goes on, or no space before"
+    return "starts a word" if text[0] == " " else "no space before"
 
 
 KINDS = (
     "starts a word",
-    "goes on, or no space before",
+    "no space before",
     "number",
     "sign",
     "white space or control",

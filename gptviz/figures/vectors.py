@@ -6,6 +6,7 @@ Shapes: T tokens, C vector width, V vocabulary, K axes of a map (2 or 3), P pane
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,17 @@ MOST_NUMBERS = 12  # tokens up to which a cosine is written into its cell
 LONGEST_LABEL = 14  # characters of a token on an axis
 ACCENT = "#d55e00"  # the sentence, and what is chosen in it
 KINDS = ("#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f")  # not the colour of the sentence
+BELOW = 96  # pixels under a picture for its axis and its colour bar
+BAR_BELOW = {
+    "orientation": "h",
+    "yref": "container",
+    "y": 0,
+    "yanchor": "bottom",
+    "ypad": 4,
+    "thickness": 10,
+    "outlinewidth": 0,
+}  # beside the picture it would take a third of a phone's width
+MARGIN = {"l": 8, "r": 8, "t": 12, "b": 8}
 
 
 def window(count: int, chosen: int, most: int = MOST_ROWS) -> range:
@@ -45,29 +57,31 @@ def strips(names: Sequence[str], vectors: np.ndarray, tokens: Sequence[str], cho
     row_height = min(22.0, max(7.0, 240 / count))  # pixels
     step = count + math.ceil(36 / row_height)  # rows from panel to panel: one pair of axes holds them all
     starts = [panel * step for panel in range(panels)]
-    figure = go.Figure([strip(vectors[panel], starts[panel], name) for panel, name in enumerate(names)])
     rows, head = starts[-1] + count, 26 / row_height  # of the first panel's name
-    style.base_layout(figure, height=round((rows + head) * row_height) + 80)
     places = [start + row for start in starts for row in range(0, count, math.ceil(11 / row_height))]
     down = token_axis(tokens, starts) | {"tickmode": "array", "tickvals": places, "range": [rows - 0.5, -0.5 - head]}
-    return figure.update_layout(
-        coloraxis=diverging(robust_limit(vectors), "value"),
-        xaxis={"title": {"text": "dimension of the vector"}, "showgrid": False, "range": [-0.5, width - 0.5]},
-        yaxis=down,
-        annotations=[panel_name(name, start) for name, start in zip(names, starts, strict=True)],
-        shapes=[row_frame(start + chosen, width) for start in starts] if 0 <= chosen < count else [],
-    )
+    layout = {
+        "coloraxis": diverging(robust_limit(vectors), "value"),
+        "xaxis": {"title": {"text": "dimension of the vector"}, "showgrid": False, "range": [-0.5, width - 0.5]},
+        "yaxis": down,
+        "annotations": [panel_name(name, start) for name, start in zip(names, starts, strict=True)],
+        "shapes": [row_frame(start + chosen, width) for start in starts] if 0 <= chosen < count else [],
+        "margin": MARGIN | {"b": BELOW},
+    }
+    drawn = [strip(vectors[panel], starts[panel], name) for panel, name in enumerate(names)]
+    return assemble(drawn, layout, height=round((rows + head) * row_height) + BELOW + 24)
 
 
-def strip(vectors: np.ndarray, start: int, name: str) -> go.Heatmap:
+def strip(vectors: np.ndarray, start: int, name: str) -> dict[str, Any]:
     """One panel of `strips`, (T, C), its first row at `start`."""
-    return go.Heatmap(
-        z=vectors.astype(np.float32),
-        y0=start,
-        dy=1,
-        coloraxis="coloraxis",
-        hovertemplate="token %{y}<br>dimension %{x}<br><b>%{z:+.4f}</b><extra>" + name + "</extra>",
-    )
+    return {
+        "type": "heatmap",
+        "z": vectors.astype(np.float32),
+        "y0": start,
+        "dy": 1,
+        "coloraxis": "coloraxis",
+        "hovertemplate": "token %{y}<br>dimension %{x}<br><b>%{z:+.4f}</b><extra>" + name + "</extra>",
+    }
 
 
 def panel_name(name: str, start: int) -> dict[str, Any]:
@@ -97,7 +111,7 @@ def diverging(limit: float, unit: str) -> dict[str, Any]:
         "cmin": -limit,
         "cmid": 0,
         "cmax": limit,
-        "colorbar": {"title": unit, "tickvals": ends, "ticktext": names, "thickness": 14, "outlinewidth": 0},
+        "colorbar": {"title": {"text": unit, "side": "right"}, "tickvals": ends, "ticktext": names, **BAR_BELOW},
     }
 
 
@@ -105,17 +119,22 @@ def similarity(cosines: np.ndarray, tokens: Sequence[str], title: str = "") -> g
     """Cosine of every two tokens, (T, T), always on the scale from -1 to 1."""
     if cosines.shape != (len(tokens), len(tokens)):
         raise ValueError(f"expected cosines ({len(tokens)}, {len(tokens)}), found {cosines.shape}")
-    numbers = len(tokens) <= MOST_NUMBERS
-    cells = go.Heatmap(
-        z=cosines.astype(np.float32),
-        coloraxis="coloraxis",
-        hovertemplate="%{y}<br>%{x}<br>cosine <b>%{z:+.4f}</b><extra></extra>",
-        texttemplate="%{z:.2f}" if numbers else None,
-    )
-    figure = style.base_layout(go.Figure(cells), height=440 if numbers else 560, title=title)
+    cells = {
+        "type": "heatmap",
+        "z": cosines.astype(np.float32),
+        "coloraxis": "coloraxis",
+        "hovertemplate": "%{y}<br>%{x}<br>cosine <b>%{z:+.4f}</b><extra></extra>",
+    }
     scale = diverging(1.0, "cosine")
     scale["colorbar"] |= {"tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": ["−1", "−0.5", "0", "0.5", "1"]}
-    return figure.update_layout(coloraxis=scale, xaxis=token_axis(tokens), yaxis=token_axis(tokens, down=True))
+    layout = {
+        "coloraxis": scale,
+        "xaxis": token_axis(tokens),
+        "yaxis": token_axis(tokens, down=True),
+        "margin": MARGIN | {"b": BELOW},
+    }
+    few = len(tokens) <= MOST_NUMBERS
+    return assemble([cells | ({"texttemplate": "%{z:.2f}"} if few else {})], layout, 440 if few else 560, title)
 
 
 def neighbours(
@@ -133,20 +152,21 @@ def neighbours(
         span: the lowest and the highest cosine to make room for.
     """
     own = marked or [False] * len(tokens)
-    bars = go.Bar(
-        x=cosines,
-        y=list(range(len(tokens))),
-        orientation="h",
-        marker_color=[ACCENT if mark else KINDS[1] for mark in own],
-        text=[f"{value:.3f}" for value in cosines],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}<br>cosine <b>%{x:.6f}</b><extra></extra>",
-    )
-    figure = style.base_layout(go.Figure(bars), height=90 + 30 * max(1, len(tokens)), title=title)
+    bars = {
+        "type": "bar",
+        "x": cosines,
+        "y": list(range(len(tokens))),
+        "orientation": "h",
+        "marker": {"color": [ACCENT if mark else KINDS[1] for mark in own]},
+        "text": [f"{value:.3f}" for value in cosines],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": "%{y}<br>cosine <b>%{x:.6f}</b><extra></extra>",
+    }
     reach = [min(0.0, span[0]) * 1.15, max(0.1, span[1]) * 1.15]  # room for the numbers beside the bars
     across = {"title": {"text": "cosine with the chosen vector"}, "range": reach}
-    return figure.update_layout(xaxis=across, yaxis=token_axis(tokens, down=True), showlegend=False)
+    layout = {"xaxis": across, "yaxis": token_axis(tokens, down=True), "showlegend": False}
+    return assemble([bars], layout, 90 + 30 * max(1, len(tokens)), title)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +207,9 @@ def vocabulary_map(cloud: Cloud, sentence: Sentence, ringed: Sequence[int] = ())
     if len(ringed):
         traces.append(rings(cloud, list(ringed)))
     traces += [steps(sentence), sentence_points(sentence)]
-    figure = style.base_layout(go.Figure(traces), height=640)
     titles = [f"axis {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(cloud.explained)]
-    return figure.update_layout(legend={"itemsizing": "constant"}, hovermode="closest", **map_axes(titles))
+    layout = {"legend": {"itemsizing": "constant"}, "hovermode": "closest"}
+    return assemble(traces, layout | map_layout(titles, name_points(sentence)), height=640)
 
 
 def point_labels(tokens: Sequence[str]) -> np.ndarray:
@@ -197,12 +217,13 @@ def point_labels(tokens: Sequence[str]) -> np.ndarray:
     return np.array([style.plotly_text(token) for token in tokens], dtype=object)
 
 
-def map_axes(titles: Sequence[str]) -> dict[str, Any]:
-    """Layout of the axes of a map: the same unit in every direction, or distances would lie."""
+def map_layout(titles: Sequence[str], notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Axes of a map and names on it: the same unit in every direction, or distances would lie."""
+    named = [{"title": {"text": title}} for title in titles]
     if len(titles) == 3:
-        plain = [{"title": {"text": title}, "showspikes": False} for title in titles]
-        return {"scene": {"xaxis": plain[0], "yaxis": plain[1], "zaxis": plain[2], "aspectmode": "data"}}
-    return {"xaxis": {"title": titles[0], "zeroline": False}, "yaxis": {"title": titles[1], "scaleanchor": "x"}}
+        axes = {f"{axis}axis": name | {"showspikes": False} for axis, name in zip("xyz", named, strict=True)}
+        return {"scene": axes | {"aspectmode": "data", "annotations": notes}}
+    return {"xaxis": named[0], "yaxis": named[1] | {"scaleanchor": "x"}, "annotations": notes}
 
 
 def spread(points: np.ndarray) -> dict[str, np.ndarray]:
@@ -210,18 +231,16 @@ def spread(points: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip("xyz", points.astype(np.float32).T, strict=False))
 
 
-def points_trace(points: np.ndarray, *, light: bool = False, **how: Any) -> go.Scatter | go.Scattergl | go.Scatter3d:
-    """A trace of points: in space, or in the plane; by WebGL if they are many."""
-    kind = go.Scatter3d if points.shape[1] == 3 else go.Scattergl if light else go.Scatter
-    return kind(**spread(points), **how)
+def points_trace(points: np.ndarray, **how: Any) -> dict[str, Any]:
+    """A trace of points in space, or in the plane: there by WebGL throughout, which would hide anything that is not."""
+    return {"type": "scatter3d" if points.shape[1] == 3 else "scattergl"} | spread(points) | how
 
 
-def vocabulary_points(cloud: Cloud, kind: int) -> go.Scattergl | go.Scatter3d:
+def vocabulary_points(cloud: Cloud, kind: int) -> dict[str, Any]:
     """The tokens of one kind."""
     mine = np.flatnonzero(cloud.kinds == kind)
     return points_trace(
         cloud.points[mine],
-        light=True,
         mode="markers",
         name=cloud.kind_names[kind],
         text=cloud.labels[mine],
@@ -230,7 +249,7 @@ def vocabulary_points(cloud: Cloud, kind: int) -> go.Scattergl | go.Scatter3d:
     )
 
 
-def rings(cloud: Cloud, ids: list[int]) -> go.Scatter | go.Scatter3d:
+def rings(cloud: Cloud, ids: list[int]) -> dict[str, Any]:
     """Circles around some tokens of the vocabulary, with their names."""
     return points_trace(
         cloud.points[ids],
@@ -247,7 +266,7 @@ def rings(cloud: Cloud, ids: list[int]) -> go.Scatter | go.Scatter3d:
     )
 
 
-def steps(sentence: Sentence) -> go.Scatter | go.Scatter3d:
+def steps(sentence: Sentence) -> dict[str, Any]:
     """A line from where each token was to where it is."""
     gap = np.full_like(sentence.before, np.nan)
     line = np.stack([sentence.before, sentence.after, gap], axis=1).reshape(-1, sentence.before.shape[1])  # (3 T, K)
@@ -255,26 +274,54 @@ def steps(sentence: Sentence) -> go.Scatter | go.Scatter3d:
     return points_trace(line, mode="lines", name=name, hoverinfo="skip", line={"color": ACCENT, "width": 1.5})
 
 
-def sentence_points(sentence: Sentence) -> go.Scatter | go.Scatter3d:
-    """The tokens of the sentence where they are now, named if they are few."""
+def sentence_points(sentence: Sentence) -> dict[str, Any]:
+    """The tokens of the sentence where they are now."""
     names = [style.plotly_text(token) for token in sentence.tokens]
-    few = len(names) <= MOST_LABELS
     flat = sentence.after.shape[1] == 2
     return points_trace(
         sentence.after,
-        mode="markers+text",
+        mode="markers",
         name=sentence.names[1],
-        text=[cut(token) if few or i == sentence.chosen else "" for i, token in enumerate(sentence.tokens)],
-        textposition="top center",
-        textfont={"size": 15 if flat else 13},
         customdata=list(zip(range(len(names)), names, strict=True)),
         hovertemplate="%{customdata[1]}<br>token %{customdata[0]} of the sentence<extra></extra>",
         marker={
             "color": ACCENT,
-            "size": [14 if i == sentence.chosen else 9 for i in range(len(names))] if flat else 5,
+            "size": [15 if i == sentence.chosen else 10 for i in range(len(names))] if flat else 6,
             "line": {"width": 1, "color": "white"},
         },
     )
+
+
+def name_points(sentence: Sentence) -> list[dict[str, Any]]:
+    """Annotations that name the tokens of a short sentence, and the chosen one of a long one: on top of all points."""
+    few = len(sentence.tokens) <= MOST_LABELS
+    named = [i for i in range(len(sentence.tokens)) if few or i == sentence.chosen]
+    named.sort(key=lambda i: i == sentence.chosen)  # the chosen one last, over the others
+    return [
+        dict(zip("xyz", sentence.after[i].tolist(), strict=False))
+        | {"text": cut(sentence.tokens[i]), "showarrow": False, "yshift": 18, "font": {"size": 13, "color": "white"}}
+        | {"bgcolor": ACCENT if i == sentence.chosen else "rgba(60,60,60,0.8)", "borderpad": 2}
+        for i in named
+    ]
+
+
+def assemble(traces: list[dict[str, Any]], layout: dict[str, Any], height: int, title: str = "") -> go.Figure:
+    """A figure in our looks from plain dictionaries. Plotly's checks took 40 ms of every repaint; tests run them."""
+    base = looks(bool(title))
+    whole = base | layout | {"height": height}
+    for part in ("xaxis", "yaxis", "legend"):
+        whole[part] = base[part] | layout.get(part, {})
+    if title:
+        whole["title"] = base["title"] | {"text": title}
+        whole["margin"] = base["margin"] | {"b": whole["margin"]["b"]}
+    return go.Figure({"data": traces, "layout": whole}, _validate=False)
+
+
+@functools.cache
+def looks(titled: bool) -> dict[str, Any]:
+    """What all our figures share, made once. The template is empty: without one, Streamlit's own would come in."""
+    figure = style.base_layout(go.Figure(layout={"xaxis": {}, "yaxis": {}}), title="title" if titled else None)
+    return figure.to_dict()["layout"] | {"template": {}}
 
 
 def token_axis(tokens: Sequence[str], starts: Sequence[int] = (0,), *, down: bool = False) -> dict[str, Any]:

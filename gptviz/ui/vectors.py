@@ -17,6 +17,8 @@ from gptviz.ui import strip
 from gptviz.ui.show import plot
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from gptviz import LanguageModel, Trace
     from gptviz.analysis.vectors import Projection
     from gptviz.tokenizer import Tokenizer
@@ -27,15 +29,23 @@ NEAREST = 12  # neighbours to show
 MOST_COSINES = 128  # tokens in a matrix of cosines: more would be smaller than a pixel on a phone
 
 
-def pick_token(tokens: Sequence[str], key: str) -> int:
-    """One token of the sentence: clicked in the strip, or by its number, which owns the choice."""
+def pick_view(reading: Reading) -> View:
+    """The token and the stage to look at."""
+    place = st.container()
+    left, right = st.columns([1, 3])
+    with left:
+        chosen = pick_token(reading.tokens, place, key="emb_token")
+    with right:
+        stage = pick_stage(reading.model, key="emb_stage")
+    return View(chosen, stage)
+
+
+def pick_token(tokens: Sequence[str], place: DeltaGenerator, key: str) -> int:
+    """One token of the sentence: clicked in the strip in `place`, or by its number here, which owns the choice."""
     if st.session_state.get(key, 0) >= len(tokens):  # the sentence has become shorter
         st.session_state[key] = len(tokens) - 1
+    chosen = st.number_input("Chosen token, from 0", 0, len(tokens) - 1, key=key, bind="query-params")
     data = {"tokens": [visible(token) for token in tokens], "values": None, "labels": None, "diverging": False}
-    place = st.container()
-    chosen = st.number_input(
-        "Chosen token, counted from 0", 0, len(tokens) - 1, key=key, bind="query-params", width=220
-    )
     with place:
         strip.draw(
             key=f"{key}_strip",
@@ -43,6 +53,15 @@ def pick_token(tokens: Sequence[str], key: str) -> int:
             on_toggle_change=lambda: st.session_state.update({key: int(st.session_state[f"{key}_strip"].toggle)}),
         )
     return chosen
+
+
+def pick_stage(model: LanguageModel, key: str) -> int:
+    """0 for the embeddings, l for the residual stream after block l - 1."""
+    last = model.gpt.config.n_layers
+    if st.session_state.get(key, 0) > last:  # the model has become shallower
+        st.session_state[key] = last
+    label = "Stage: 0 is the embeddings, then the residual stream after each block"
+    return st.slider(label, 0, last, key=key, bind="query-params")
 
 
 @dataclass(frozen=True)
@@ -58,15 +77,6 @@ class View:
     def names(self) -> tuple[str, str]:
         """What the stream was before and is after this stage, in words."""
         return ("token vectors", "token + position") if self.stage == 0 else (name(self.stage - 1), name(self.stage))
-
-
-def pick_stage(model: LanguageModel, key: str) -> int:
-    """0 for the embeddings, l for the residual stream after block l - 1."""
-    last = model.gpt.config.n_layers
-    if st.session_state.get(key, 0) > last:  # the model has become shallower
-        st.session_state[key] = last
-    label = "Stage: 0 is the embeddings, then the residual stream after each block"
-    return st.slider(label, 0, last, key=key, bind="query-params")
 
 
 def name(stage: int) -> str:

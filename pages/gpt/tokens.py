@@ -15,9 +15,7 @@ reading = ui.lesson(
 )
 from gptviz.analysis import vectors as analysis  # noqa: E402 - after the page has begun: torch takes seconds
 
-chosen = v.pick_token(reading.tokens, key="emb_token")
-stage = v.pick_stage(reading.model, key="emb_stage")
-view = v.View(chosen, stage)
+view = v.pick_view(reading)
 
 with st.expander("Tokens, ids and bytes", expanded=True, icon=":material/segment:"):
     ui.table_with_csv(v.token_frame(reading.model.tokenizer, reading.trace), "tokens.csv", key="emb_tokens")

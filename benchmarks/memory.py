@@ -29,7 +29,7 @@ def run(quick: bool) -> Iterator[Row]:
     with visit.browser() as chromium, visit.serve("app.py") as server:
         visit.wait_for_health(server)
         page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.goto(f"{server.url}/attention")
+        page.goto(f"{server.url}/attention", wait_until="commit", timeout=visit.PATIENCE * 1000)
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=visit.PATIENCE * 1000)
         resident = []
         for seed in range(sentences):

@@ -42,7 +42,7 @@ def first_picture(chromium: Browser, script: str, path: str, picture: str) -> No
         page = chromium.new_page(viewport={"width": 1280, "height": 1000})
         try:
             visit.wait_for_health(server)
-            page.goto(server.url + path)
+            page.goto(server.url + path, wait_until="commit", timeout=visit.PATIENCE * 1000)
             page.wait_for_selector(picture, state="visible", timeout=visit.PATIENCE * 1000)
         finally:
             page.close()

@@ -81,9 +81,13 @@ class GPT(nn.Module):
         if config.tied:
             self.unembedding.weight = self.token_embedding.weight
         self.apply(initialise)
+        if config.norm_order == "post" and not config.tied:
+            # The first block reads the embeddings as they are: give them the unit variance that norms give the others.
+            for table in (self.token_embedding, self.position_embedding):
+                nn.init.normal_(table.weight, std=math.sqrt(0.5))
         for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
             for last in (block.attention.out, block.ff.contract):
-                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * config.n_layers))
+                last.weight.data /= math.sqrt(2 * config.n_layers)
 
     @property
     def device(self) -> torch.device:
@@ -168,8 +172,11 @@ class GPT(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Normal weights of deviation 0.02, zero biases (GPT-2)."""
-    if isinstance(module, nn.Linear | nn.Embedding):
+    """Normal weights: of deviation 0.02 in tables, and in projections such that outputs vary as much as inputs."""
+    if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Linear):
+        to_vocabulary = module.bias is None
+        nn.init.normal_(module.weight, std=0.02 if to_vocabulary else module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch._functorch.config
-from torch import Tensor
+from torch import Tensor, nn
 
 from gptviz.attention import Attend, additive_mask, fast_attention, plain_attention
 from gptviz.device import autocast
@@ -87,30 +87,48 @@ def kernel_for(device: torch.device, t: int) -> Attend:
 
 
 class Optimizers:
-    """AdamW, or Muon for the matrices inside the blocks with AdamW for the rest, behind one step."""
+    """AdamW, or Muon for the matrices inside the blocks with AdamW for the rest, behind one step.
+
+    Muon makes every singular value of an update equal, matrix by matrix. Queries, keys and values lie in one matrix,
+    in which the gradient of the values outweighs the others by far; it is given to Muon as three, or attention would
+    hardly learn where to look.
+    """
 
     def __init__(self, model: GPT, config: TrainConfig) -> None:
+        self.parameters = list(model.parameters())
+        self.parts: list[tuple[nn.Parameter, nn.Parameter, int]] = []  # part, whole, which third of it
         matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if id(p) not in chosen]
-        tables = [p for p in others if p.ndim == 2]
-        vectors = [p for p in others if p.ndim != 2]
-        decay = config.weight_decay
-        adam = [{"params": tables, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-        muon = config.optimizer == "muon"
-        if not muon:
-            adam[0]["params"] = matrices + tables
+        others = [p for p in self.parameters if id(p) not in chosen]
+        adam = [{"params": others, "weight_decay": 0.0}]
+        if config.optimizer != "muon":
+            adam.append({"params": matrices, "weight_decay": config.weight_decay})
         self.all: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, betas=(0.9, 0.95))]
-        if muon:
-            self.all.append(torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        if config.optimizer == "muon":
+            hidden = self.split(model, matrices)
+            self.all.append(
+                torch.optim.Muon(hidden, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+            )
+
+    def split(self, model: GPT, matrices: list[nn.Parameter]) -> list[nn.Parameter]:
+        """`matrices` with each joint q, k, v matrix as three that share its memory."""
+        joint = {id(block.attention.qkv.weight) for block in model.blocks}
+        for whole in matrices:
+            if id(whole) in joint:
+                self.parts += [(nn.Parameter(part), whole, i) for i, part in enumerate(whole.data.chunk(3))]
+        return [p for p in matrices if id(p) not in joint] + [part for part, _, _ in self.parts]
 
     def step(self, rate: float) -> None:
         """Move the weights with learning rate `rate`, and forget the gradients."""
+        for part, whole, i in self.parts:
+            part.grad = None if whole.grad is None else whole.grad.chunk(3)[i]
         for optimizer in self.all:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
 
 def train(

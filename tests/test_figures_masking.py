@@ -69,11 +69,11 @@ def test_heads_map_frames_the_chosen_head_and_carries_every_head():
     moved = np.arange(6).reshape(2, 3) / 10
     figure = masking.heads_map(moved, layer=1, head=2)
     cells, points = figure.data
-    np.testing.assert_array_equal(cells.z, moved)
-    assert (cells.zmin, cells.zmax) == (0, 1)
+    np.testing.assert_allclose(cells.z, 100 * moved)
+    assert (cells.zmin, cells.zmax) == (0, 100)
     seen = {(y, x): tuple(data) for x, y, data in zip(points.x, points.y, points.customdata, strict=True)}
     assert seen == {(layer, head): (layer, head) for layer in range(2) for head in range(3)}
-    assert points.text[5] == "head 1.2: 0.5000 moved to the future"
+    assert points.text[5] == "head 1.2: 50.00% moved to the future"
     frame = figure.layout.shapes[0]
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (1.5, 2.5, 0.5, 1.5)
 
@@ -90,10 +90,24 @@ def test_change_bars_keep_the_order_and_write_the_change():
     figure = masking.change_bars(np.array([0.5, 0.125]), np.array([0.25, 0.375]), [" a", " b"])
     masked, unmasked = figure.data
     assert list(masked.x) == [0.5, 0.125] and list(unmasked.x) == [0.25, 0.375]
-    assert list(unmasked.text) == ["-0.25", "+0.25"]
+    assert list(unmasked.text) == ["−0.250", "+0.250"]
     assert figure.layout.yaxis.range == (1.5, -0.5)  # the first token on top
     assert list(figure.layout.yaxis.ticktext) == ["·a", "·b"]
     assert masked.marker.color != unmasked.marker.color
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(0.25, "+0.250"), (-0.0099, "−0.010"), (2.5e-7, "+2.5e−07"), (-1e-9, "−1.0e−09"), (0.0, "+0.000")],
+)
+def test_small_changes_do_not_read_as_none(change, text):
+    assert masking.change_text(change) == text
+
+
+def test_changes_are_written_short_and_signed():
+    figure = masking.three_maps(np.eye(2), np.full((2, 2), 0.5), np.array([[-0.5, 0.5], [0.04, -1.0]]), ["a", "b"])[2]
+    written = next(trace.text for trace in figure.data if trace.coloraxis)
+    assert [list(row) for row in written] == [["−.50", "+.50"], ["+.04", "−1.00"]]
 
 
 def test_surprise_bars_name_the_token_that_came():

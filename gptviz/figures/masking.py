@@ -16,6 +16,16 @@ from gptviz.figures.heatmap import heatmap, label
 MASKED, UNMASKED = style.CATEGORICAL[0], style.CATEGORICAL[1]
 CHOSEN, OTHERS = style.CATEGORICAL[4], style.CATEGORICAL[6]
 MOST_NUMBERS = 6  # tokens up to which a third of the page has room for a number in each cell
+BAR_ABOVE = {  # a colour bar at the side would take its width from the cells
+    "orientation": "h",
+    "thickness": 10,
+    "len": 0.96,
+    "y": 1.01,
+    "yanchor": "bottom",
+    "nticks": 5,
+    "tickfont": {"size": style.SMALL_FONT_SIZE},
+    "outlinewidth": 0,
+}
 SIDE_BY_SIDE = {"masked": "Masked, as trained", "unmasked": "Unmasked", "difference": "Unmasked − masked"}
 
 
@@ -35,7 +45,15 @@ def three_maps(
     )
     for figure, title in zip(maps, SIDE_BY_SIDE.values(), strict=True):
         fit_a_third(figure, title, len(tokens))
+    if len(tokens) <= MOST_NUMBERS:
+        write_changes(maps[2], difference)
     return maps
+
+
+def write_changes(figure: go.Figure, difference: np.ndarray) -> None:
+    """Write signed changes without the zero before the point, so that they are not shrunk to fit their cells."""
+    texts = [[f"{change:+.2f}".replace("0.", ".").replace("-", "−") for change in row] for row in difference.tolist()]
+    figure.update_traces(text=texts, texttemplate="%{text}", textfont={"size": style.SMALL_FONT_SIZE})
 
 
 def fit_a_third(figure: go.Figure, title: str, t: int) -> None:
@@ -48,38 +66,31 @@ def fit_a_third(figure: go.Figure, title: str, t: int) -> None:
         margin={"l": 8, "r": 8, "t": 84, "b": 8},
         xaxis_title_text="key",
         yaxis_title_text="query",
-        coloraxis_colorbar={
-            "orientation": "h",
-            "thickness": 10,
-            "y": 1.01,
-            "yanchor": "bottom",
-            "title": {"text": ""},
-            "nticks": 5,
-            "tickfont": {"size": style.SMALL_FONT_SIZE},
-        },
+        coloraxis_colorbar=BAR_ABOVE | {"title": {"text": ""}},
     )
 
 
 def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
     """Share of attention moved to the future for every head, (L, H), with the chosen one framed.
 
-    A point on every cell carries (layer, head), so that a click can choose it.
+    A point on every cell carries (layer, head), so that a click can choose it. Shown in per cent, all heads on one
+    scale from 0 to 100.
     """
     n_layers, n_heads = moved.shape
     layers, heads = (index.ravel() for index in np.indices(moved.shape))
     cells = go.Heatmap(
-        z=moved,
+        z=100 * moved,
         zmin=0,
-        zmax=1,
+        zmax=100,
         colorscale=style.SEQUENTIAL,
         xgap=2,
         ygap=2,
-        texttemplate="%{z:.2f}",
-        textfont={"size": style.SMALL_FONT_SIZE},
+        texttemplate="%{z:.0f}",
+        textfont={"size": style.FONT_SIZE if n_heads <= 12 else style.SMALL_FONT_SIZE - 2},
         hoverinfo="skip",
-        colorbar={"title": {"text": "moved to the future", "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        colorbar=BAR_ABOVE | {"title": {"text": "% of its attention moved to the future", "side": "top"}},
     )
-    shares = [f"head {a}.{b}: {moved[a, b]:.4f} moved to the future" for a, b in zip(layers, heads, strict=True)]
+    shares = [f"head {a}.{b}: {moved[a, b]:.2%} moved to the future" for a, b in zip(layers, heads, strict=True)]
     points = go.Scatter(
         x=heads,
         y=layers,
@@ -96,7 +107,7 @@ def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
     figure.add_shape(
         type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line={"width": 4, "color": CHOSEN}
     )
-    return style.base_layout(figure, height=110 + 42 * n_layers)
+    return style.base_layout(figure, height=150 + 42 * n_layers)
 
 
 def whole_numbers(title: str, n: int) -> dict:
@@ -115,26 +126,32 @@ def position_bars(divergence: np.ndarray, tokens: Sequence[str], chosen: int) ->
     )
     figure = go.Figure(bars)
     figure.update_xaxes(tick_tokens(tokens), title_text="the prediction after …")
-    figure.update_yaxes(title_text="D(masked ‖ unmasked), bits", rangemode="tozero")
+    figure.update_yaxes(title_text="D(masked ‖ unmasked), bits", rangemode="tozero", exponentformat="e")
     return style.base_layout(figure, height=280)
 
 
 def change_bars(masked: np.ndarray, unmasked: np.ndarray, tokens: Sequence[str]) -> go.Figure:
     """Probability of n tokens with the mask and without: (n,) twice, first token at the top, the change written out."""
     places = list(range(len(tokens)))
-    changes = [f"{after - before:+.2g}" for before, after in zip(masked, unmasked, strict=True)]
+    changes = [change_text(after - before) for before, after in zip(masked, unmasked, strict=True)]
     figure = go.Figure(
         [
             probability_bars("masked, as trained", MASKED, masked, tokens),
             probability_bars("unmasked", UNMASKED, unmasked, tokens, changes),
         ]
     )
-    figure.update_yaxes(tickmode="array", tickvals=places, ticktext=[label(token) for token in tokens], showgrid=False)
-    figure.update_yaxes(range=[len(tokens) - 0.5, -0.5])
+    figure.update_yaxes(tickmode="array", tickvals=places, ticktext=[label(token) for token in tokens])
+    figure.update_yaxes(range=[len(tokens) - 0.5, -0.5], showgrid=False, zeroline=False)
     top = max([*masked, *unmasked], default=0) or 1.0
     figure.update_xaxes(title_text="probability of the next token", range=[0, 1.18 * top])
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0)
     return style.base_layout(figure, height=110 + 40 * len(tokens))
+
+
+def change_text(change: float) -> str:
+    """A change of probability, three digits after the point unless it is smaller than that."""
+    text = f"{change:+.3f}" if abs(change) >= 0.0005 or change == 0 else f"{change:+.1e}"
+    return text.replace("-", "−")
 
 
 def probability_bars(
@@ -201,5 +218,5 @@ def tick_tokens(tokens: Sequence[str], most: int = 32) -> dict:
 
 
 def hover_tokens(tokens: Sequence[str]) -> list[str]:
-    """Tokens for hover texts, literal and with their position left to the axis."""
+    """Tokens for hover texts, literal."""
     return [label(token) for token in tokens]

@@ -87,4 +87,5 @@ def pick_head(model: LanguageModel, key: str = "head") -> int:
 
 def pick_number(label: str, count: int, key: str) -> int:
     """One of `count` numbers from 0."""
-    return st.segmented_control(label, range(count), default=0, required=True, key=key, bind="query-params")
+    chosen = st.segmented_control(label, range(count), default=0, required=True, key=key, bind="query-params")
+    return chosen or 0  # an empty value in the link chooses nothing, whatever `required` says

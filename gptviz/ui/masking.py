@@ -13,6 +13,7 @@ import streamlit as st
 from gptviz.analysis import masking
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
+from gptviz.ui.strip import token_strip
 
 if TYPE_CHECKING:
     from gptviz import Trace
@@ -67,6 +68,13 @@ def choose_position(point: dict) -> None:
     st.session_state["mask_at"] = int(point["x"])
 
 
+def future_strip(tokens: tuple[str, ...], share: np.ndarray) -> None:
+    """The sentence, each token coloured by the share (T,) of its attention that goes to its future."""
+    st.caption("Each token as a query: the more colour, the more of its attention went to tokens after it.")
+    labels = [f"{x:.2%} on the tokens after it" for x in share]
+    token_strip(tokens, "mask_strip", share, labels=labels, selectable=False)
+
+
 def changes_table(reading: Reading, unmasked: Trace, at: int, n: int = 10) -> pd.DataFrame:
     """The tokens whose probability after position `at` changes most, each with its text."""
     table = masking.largest_changes(reading.trace.logits[at], unmasked.logits[at], n)
@@ -106,10 +114,10 @@ def say_moved(comparison: masking.Comparison, layer: int, head: int) -> str:
 def say_divergence(comparison: masking.Comparison, probability_moved: float, token: str, at: int, last: int) -> str:
     """How far the prediction after one token changes, in words."""
     text = (
-        f"After token {at}, {escape(token)}, removing the mask changes the prediction by "
+        f"After token {at}, “{escape(token)}”, removing the mask changes the prediction by "
         f"**D(masked ‖ unmasked) = {comparison.divergence[at]:.3g} bits**: the extra bits it would cost to guess what "
-        f"the masked model expects with the odds of the unmasked one. **{probability_moved:.3g}** of the probability "
-        "changed hands. Both are over the whole vocabulary. "
+        f"the masked model expects with the odds of the unmasked one. **{100 * probability_moved:.3g}%** of the "
+        "probability changed hands. Both are over the whole vocabulary. "
     )
     if at < last:
         return text + "The unmasked pass has the token that comes next in its input: this is not a prediction any more."
@@ -118,10 +126,10 @@ def say_divergence(comparison: masking.Comparison, probability_moved: float, tok
 
 def say_surprise(masked: np.ndarray, unmasked: np.ndarray) -> str:
     """Mean surprise in both passes, in words; for two tokens or more."""
-    more = "less" if unmasked.mean() < masked.mean() else "more"
+    change = unmasked.mean() - masked.mean()
     return (
         f"Mean surprise: **{masked.mean():.2f} bits** masked, **{unmasked.mean():.2f} bits** unmasked, "
-        f"{abs(unmasked.mean() - masked.mean()):.2f} {more}. Unmasked, **the answer is visible to the model**: the "
+        f"{abs(change):.2g} {'less' if change < 0 else 'more'}. Unmasked, **the answer is visible to the model**: the "
         "token it is asked for stands in its input, one place to the right. Less surprise there is reading ahead, not "
         "predicting; more surprise there only says that the model was never trained to use what it now sees."
     )

@@ -18,11 +18,8 @@ reading = ui.lesson(
 )
 tokens, masked = reading.tokens, reading.trace
 unmasked, comparison = parts.compare(reading)
-left, right = st.columns(2)
-with left:
-    layer = ui.pick_layer(reading.model)
-with right:
-    head = ui.pick_head(reading.model)
+with st.container(horizontal=True, gap="large"):
+    layer, head = ui.pick_layer(reading.model), ui.pick_head(reading.model)
 
 st.header(f"The attention of head {layer}.{head}", anchor="attention")
 before, after = masked.weights[layer, head], unmasked.weights[layer, head]  # (T, T)
@@ -31,10 +28,9 @@ for column, figure, name in zip(st.columns(3), maps, pictures.SIDE_BY_SIDE, stri
     with column:
         ui.plot(figure, key=f"mask_{name}")
 st.markdown(parts.say_moved(comparison, layer, head))
-share = comparison.future[layer, head]  # (T,)
-ui.token_strip(tokens, "mask_strip", share, labels=[f"{x:.4f} on its future" for x in share], selectable=False)
+parts.future_strip(tokens, comparison.future[layer, head])
 
-st.header("How much attention moved to the future, head by head", anchor="heads")
+st.header("Attention moved to the future, per head", anchor="heads")
 st.caption("Click a head to see it above. Masked, every one of these shares is 0.")
 parts.plot_to_pick(pictures.heads_map(comparison.moved, layer, head), "mask_heads", parts.choose_head)
 with st.expander("The same as a table"):

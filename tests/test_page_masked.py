@@ -1,0 +1,211 @@
+"""The page on masking, as a visitor uses it: through app.py, with the shipped checkpoint and whatever it learned."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+import gptviz
+from gptviz.ui import masking as parts
+from tests.page_helpers import mounted, open_page, payload, texts
+
+NAME = "gpt-stories"
+SENTENCE = "My dog has fleas"
+HOSTILE = "<img src=x onerror=alert(1)> $x$ **b** :smile: [a](b) \u202e\x07 <b>"
+
+
+@pytest.fixture(scope="module")
+def model() -> gptviz.LanguageModel:
+    """The model that the page opens."""
+    return gptviz.load(NAME)
+
+
+def visit(**query: object) -> AppTest:
+    """The page, by a link."""
+    at = open_page("masked", **query)
+    assert not at.exception
+    return at
+
+
+def figure(at: AppTest, key: str) -> dict[str, Any]:
+    """A chart as the browser gets it."""
+    charts = [c for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}")]
+    assert len(charts) == 1, key
+    return json.loads(charts[0].proto.spec)
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Plotly's typed arrays, or plain lists, as NumPy."""
+    if not isinstance(values, dict):
+        return np.asarray(values, dtype=float)
+    shape = [int(n) for n in str(values.get("shape", "-1")).split(",")]
+    return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).reshape(shape).astype(float)
+
+
+def cells(at: AppTest, key: str) -> np.ndarray:
+    """The numbers of a map that lie on its colour scale, NaN where a cell is drawn as masked."""
+    return numbers(next(trace["z"] for trace in figure(at, key)["data"] if "coloraxis" in trace))
+
+
+def both(model: gptviz.LanguageModel, text: str) -> tuple[gptviz.Trace, gptviz.Trace]:
+    """The sentence read with the mask and without."""
+    return gptviz.trace(model, text), gptviz.trace(model, text, causal=False)
+
+
+def softmax(trace: gptviz.Trace) -> np.ndarray:
+    """Probabilities (T, V) by PyTorch, float64."""
+    return torch.from_numpy(trace.logits.copy()).double().softmax(-1).numpy()
+
+
+def test_the_three_maps_are_the_two_passes_and_their_difference(model):
+    at = visit(layer=2, head=5)
+    masked, unmasked = (trace.weights[2, 5] for trace in both(model, SENTENCE))
+    below = np.tril_indices(len(masked))
+    np.testing.assert_allclose(cells(at, "mask_masked")[below], masked[below], atol=1e-6)
+    assert np.isnan(cells(at, "mask_masked")[np.triu_indices(len(masked), 1)]).all()
+    np.testing.assert_allclose(cells(at, "mask_unmasked"), unmasked, atol=1e-6)
+    np.testing.assert_allclose(cells(at, "mask_difference"), unmasked - masked, atol=1e-6)
+    layouts = [figure(at, f"mask_{name}")["layout"] for name in ("masked", "unmasked", "difference")]
+    assert layouts[0]["xaxis"] == layouts[1]["xaxis"] == layouts[2]["xaxis"]
+    assert layouts[0]["yaxis"] == layouts[1]["yaxis"] == layouts[2]["yaxis"]
+
+
+def test_every_head_shows_the_share_that_moved(model):
+    at = visit()
+    unmasked = both(model, SENTENCE)[1].weights.astype(float)
+    expected = [
+        [np.mean([row[i + 1 :].sum() for i, row in enumerate(head[:-1])]) for head in layer] for layer in unmasked
+    ]
+    np.testing.assert_allclose(numbers(figure(at, "mask_heads")["data"][0]["z"]), 100 * np.array(expected), atol=1e-3)
+
+
+def test_divergence_and_changes_cover_the_whole_vocabulary(model):
+    at = visit(mask_at=2)
+    p, q = map(softmax, both(model, SENTENCE))
+    shown = numbers(figure(at, "mask_positions")["data"][0]["y"])
+    np.testing.assert_allclose(shown, (p * np.log2(p / q)).sum(-1), atol=1e-7)
+    assert f"D(masked ‖ unmasked) = {shown[2]:.3g} bits" in texts(at)
+    assert f"{50 * np.abs(q[2] - p[2]).sum():.3g}%" in texts(at)
+    masked, unmasked = (numbers(trace["x"]) for trace in figure(at, "mask_changes")["data"])
+    largest = np.sort(np.abs(q[2] - p[2]))[::-1][:10]
+    np.testing.assert_allclose(np.abs(unmasked - masked), largest, atol=1e-9)
+
+
+def test_surprise_is_that_of_the_token_that_came(model):
+    at = visit()
+    traces = both(model, SENTENCE)
+    for trace, bars in zip(traces, figure(at, "mask_surprise")["data"], strict=True):
+        p = softmax(trace)
+        expected = [-np.log2(p[i, came]) for i, came in enumerate(trace.ids[1:])]
+        np.testing.assert_allclose(numbers(bars["y"]), expected, atol=1e-5)
+
+
+def test_the_page_says_what_must_not_be_concluded():
+    said = texts(visit())
+    assert "never saw the future in training" in said
+    assert "the answer is visible to the model" in said
+    assert "The **last row is the same**" in said
+    assert "even the **last row** differs" in texts(visit(layer=1))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_what_is_said_of_the_last_row_is_so(model, layer):
+    masked, unmasked = (trace.weights[layer, :, -1] for trace in both(model, "The cat sat on the mat and slept"))
+    same = np.allclose(masked, unmasked, atol=1e-6)
+    assert same == (layer == 0)
+
+
+def test_a_link_opens_the_same_picture():
+    at = visit(text="Once upon a time", layer=3, head=7, mask_at=1)
+    assert at.text_input(key="text").value == "Once upon a time"
+    assert at.slider(key="mask_at").value == 1
+    assert any("head 3.7" in header.value for header in at.header) or "head 3.7" in texts(at)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"layer": 99, "head": -1, "mask_at": 12345},
+        {"layer": "x", "head": "<b>", "mask_at": "nan"},
+        {"layer": ["1", "2"], "head": "", "mask_at": "1e9"},
+        {"mask_at": -3, "model": "../../etc", "nonsense": "$x$"},
+        {"mask_heads": "1", "mask_strip": "2", "mask_positions": "[]"},
+    ],
+)
+def test_nonsense_in_the_link_leaves_the_page_standing(query):
+    at = visit(**query)
+    assert cells(at, "mask_unmasked").shape[0] > 1
+    assert 0 <= at.slider(key="mask_at").value <= at.slider(key="mask_at").max
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\t\n"])
+def test_without_text_the_page_asks_for_some(text):
+    at = visit(text=text) if text else open_page("masked").text_input(key="text").set_value("").run()
+    assert not at.exception and not at.get("plotly_chart")
+    assert any("Type a sentence" in info.value for info in at.info)
+
+
+def test_one_token_has_no_future_and_no_surprise():
+    at = visit(text="a", mask_at=7)
+    assert cells(at, "mask_unmasked").tolist() == [[1.0]] and cells(at, "mask_difference").tolist() == [[0.0]]
+    assert not at.slider and "has no future" in texts(at)
+    assert any("nothing came after it" in info.value for info in at.info)
+    assert numbers(figure(at, "mask_positions")["data"][0]["y"]).tolist() == [0.0]
+
+
+def test_two_tokens():
+    at = visit(text=" the the")
+    assert cells(at, "mask_unmasked").shape == (2, 2)
+    assert len(numbers(figure(at, "mask_surprise")["data"][0]["y"])) == 1
+    assert at.slider(key="mask_at").max == 1
+
+
+def test_from_one_token_to_many_and_back_the_position_follows_the_end():
+    at = visit(text="a")
+    for text in ("My dog has fleas and so on", "a", "My dog has", "the the the the the the the the"):
+        at.text_input(key="text").set_value(text).run()
+        assert not at.exception
+        if text != "a":
+            assert at.slider(key="mask_at").value == at.slider(key="mask_at").max
+    at.slider(key="mask_at").set_value(1).run()
+    assert at.slider(key="mask_at").value == 1 and "After token 1," in texts(at)
+
+
+def test_a_click_on_a_head_or_a_position_is_a_choice(monkeypatch):
+    state: dict[str, Any] = {}
+    monkeypatch.setattr(parts.st, "session_state", state)
+    parts.choose_head({"customdata": [2, 6]})
+    parts.choose_position({"x": 3.0})
+    assert state == {"layer": 2, "head": 6, "mask_at": 3}
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "😀 é \u0301 שלום", "a\nb\tc  d"])
+def test_hostile_tokens_are_literal(text):
+    at = visit(text=text)
+    for token in ("<img", "<b>", "\u202e"):
+        assert token not in texts(at)
+    drawn = json.dumps([json.loads(chart.proto.spec) for chart in at.get("plotly_chart")], ensure_ascii=False)
+    assert "<img" not in drawn and "\u202e" not in drawn
+    for strip in mounted(at, "gptviz_token_strip"):
+        assert "\u202e" not in "".join(payload(strip)["tokens"])
+
+
+def test_each_hostile_token_can_be_the_chosen_one(model):
+    t = len(model.encode(HOSTILE)[0])
+    at = visit(text=HOSTILE)
+    for position in range(0, t, 5):
+        at.slider(key="mask_at").set_value(position).run()
+        assert not at.exception and f"After token {position}," in texts(at)
+        assert "**b**" not in texts(at) and "[a](b)" not in texts(at)
+
+
+def test_a_text_longer_than_the_context_is_cut_with_a_notice():
+    at = visit(text="dog " * 600)
+    assert any("cut at the left" in warning.value for warning in at.warning)
+    assert len(numbers(figure(at, "mask_positions")["data"][0]["y"])) == gptviz.load(NAME).gpt.config.context

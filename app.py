@@ -7,6 +7,7 @@ import streamlit as st
 from gptviz import ui
 
 st.set_page_config(page_title="gptviz", page_icon=ui.ICON, layout="wide")
+st.logo(ui.WORDMARK, icon_image=ui.ICON, size="large")
 ui.warm_up()
 page = st.navigation(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -29,6 +30,25 @@ def open_page(page: str = "home", **query: object) -> AppTest:
     if page != "home":
         at._page_hash = calc_hash(page)  # before a first run, switch_page() would silently stay at home
     return at.run()
+
+
+def mounted(at: AppTest, name: str) -> list:
+    """The custom components called `name` on the page; `.proto.json` has what they were given."""
+    return [el for el in at.get("bidi_component") if el.proto.component_name == name]
+
+
+def payload(element: object) -> dict:
+    """What a custom component was given to draw."""
+    return json.loads(element.proto.json)
+
+
+def fire(at: AppTest, element: object, event: str, value: object) -> AppTest:
+    """Let the JavaScript of a custom component report an event, as a click there does."""
+    states = at._tree.get_widget_states()
+    trigger = states.widgets.add()
+    trigger.id = f"$$STREAMLIT_INTERNAL_KEY_{element.proto.id}__events"
+    trigger.json_trigger_value = json.dumps([{"event": event, "value": value}])
+    return at._run(states)
 
 
 def texts(at: AppTest) -> str:

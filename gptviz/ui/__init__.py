@@ -6,11 +6,12 @@ from gptviz.ui.controls import pick_head, pick_layer, shared_controls
 from gptviz.ui.lesson import Reading, lesson, read
 from gptviz.ui.models import warm_up
 from gptviz.ui.overview import describe_models, head_wall, link_lessons
-from gptviz.ui.show import ICON, escape, plot, show_source, table_with_csv
+from gptviz.ui.show import ICON, WORDMARK, escape, plot, show_source, table_with_csv
 from gptviz.ui.strip import token_strip
 
 __all__ = [
     "ICON",
+    "WORDMARK",
     "Reading",
     "describe_models",
     "escape",

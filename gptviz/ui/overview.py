@@ -32,9 +32,9 @@ def head_wall(reading: Reading, page: str) -> None:
     masked = np.isneginf(reading.trace.masked[0, 0, -LARGEST_WALL:, -LARGEST_WALL:])  # (T, T)
     rows = [[base64.b64encode(thumbnail(head, masked)).decode() for head in layer] for layer in weights]
     picked = draw_wall(key="wall", data={"rows": rows}, on_pick_change=lambda: None).pick
-    if picked:
-        where = {name: str(int(picked[name])) for name in ("layer", "head")}
-        st.switch_page(page, query_params=where)
+    layer, head = picked if isinstance(picked, list) and len(picked) == 2 else (None, None)
+    if layer in range(weights.shape[0]) and head in range(weights.shape[1]):
+        st.switch_page(page, query_params={"layer": str(layer), "head": str(head)})
     shown, t = weights.shape[-1], len(reading.tokens)
     if shown < t:
         st.caption(f"Shown: the last {shown} of {t} tokens.")
@@ -51,15 +51,14 @@ def describe_models() -> None:
                 st.error(f"**{escape(name)}** cannot be opened: {escape(str(error))}")
                 continue
             st.markdown(f"**{escape(name)}**")
-            numbers = {
-                "parameters": f"{folders.expected_sizes(config)[1] / 1e6:.1f} million",
-                "layers": config.n_layers,
-                "heads in a layer": config.n_heads,
-                "width": config.d_model,
-                "tokens it knows": f"{config.vocab_size:,}",
-                "tokens it reads at once": f"{config.context:,}",
-            }
-            st.caption(" · ".join(f"{label} **{value}**" for label, value in numbers.items()))
+            shape = (
+                f"{folders.expected_sizes(config)[1] / 1e6:.1f} million parameters",
+                f"{config.n_layers} layers",
+                f"{config.n_heads} heads in each",
+                f"width {config.d_model}",
+                f"knows {config.vocab_size:,} tokens and reads {config.context:,} at once",
+            )
+            st.caption(" · ".join(shape))
             card = where / folders.CARD
             if card.is_file():
                 with st.expander("Model card: data, training, results", icon=":material/description:"):
@@ -68,7 +67,7 @@ def describe_models() -> None:
 
 def link_lessons(lessons: dict[str, tuple[str, str]]) -> None:
     """A card a lesson: script -> its title and what it answers."""
-    with st.grid(len(lessons), min_column_width=220):
+    with st.grid(2, min_column_width=240):
         for script, (title, question) in lessons.items():
             with st.container(border=True):
                 st.page_link(script, label=f"**{title}**", icon=":material/arrow_forward:")

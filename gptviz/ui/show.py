@@ -14,7 +14,7 @@ import streamlit as st
 
 from gptviz.figures.style import visible
 
-ICON = str(Path(__file__).parent / "assets" / "icon.svg")
+ICON, WORDMARK = (str(Path(__file__).parent / "assets" / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
 
 

@@ -51,7 +51,7 @@ def token_strip(
         "selectable": selectable,
     }
     with place:
-        draw(key=f"{key}_strip", data=data, on_toggle_change=lambda: toggle(key))
+        draw(key=f"{key}_strip", data=data, on_toggle_change=lambda: toggle(key, len(tokens)))
     return chosen
 
 
@@ -70,8 +70,8 @@ def choose(t: int, key: str, selected: Sequence[int]) -> tuple[int, ...]:
         )
 
 
-def toggle(key: str) -> None:
+def toggle(key: str, t: int) -> None:
     """Select the token that was clicked, or no longer: the native widget is the only owner of the selection."""
     position = st.session_state[f"{key}_strip"].toggle
-    chosen = set(st.session_state.get(key, ())) ^ {int(position)}
-    st.session_state[key] = sorted(chosen)
+    if position in range(t):  # it comes from the browser, so it may be anything
+        st.session_state[key] = sorted(set(st.session_state.get(key, ())) ^ {position})

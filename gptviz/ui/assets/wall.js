@@ -22,7 +22,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   wall.replaceChildren(...cells);
   wall.onclick = (event) => {
     const button = event.target.closest("button");
-    if (button) setTriggerValue("pick", { layer: Number(button.dataset.layer), head: Number(button.dataset.head) });
+    if (button) setTriggerValue("pick", [Number(button.dataset.layer), Number(button.dataset.head)]);
   };
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import statistics
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.analysis import heads
-from tests.page_helpers import PAGES, open_page, texts
+from tests.page_helpers import open_page, texts
 
 LONG = "Once upon a time there was a little dog who had fleas and a cat who had none, and they lived by the sea. " * 3
 
@@ -225,17 +223,11 @@ def test_the_source_of_the_numbers_is_shown(plain: AppTest) -> None:
     assert any("def rollout" in code.value for code in plain.code)
 
 
-def test_a_new_sentence_of_64_tokens_is_answered_quickly() -> None:
-    """A loose bound for a busy machine; the benchmark measures the real one."""
+def test_64_tokens_fit_in_a_small_message() -> None:
+    """What is sent decides how fast the page answers; times are measured by the benchmark, on a quiet machine."""
     model = gptviz.load("gpt-stories")
-    at = AppTest.from_file("../app.py", default_timeout=60)
-    at.switch_page(PAGES["attention"])
-    at.run()
-    times = []
-    for word in ("dog", "cat", "sea", "tree", "hat"):
-        text = model.tokenizer.decode(model.tokenizer.encode(f"The {word} said: {LONG}")[:64])
-        begin = time.perf_counter()
-        at.text_input(key="text").set_value(text).run()
-        times.append(time.perf_counter() - begin)
-    assert 60 <= len(strip(fine(at))["tokens"]) <= 64
-    assert statistics.median(times) < 1.0
+    text = model.tokenizer.decode(model.tokenizer.encode(LONG)[:64])
+    at = fine(open_page("attention", text=text))
+    assert len(strip(at)["tokens"]) == 64
+    assert sum(len(chart.proto.spec) for chart in at.get("plotly_chart")) < 400_000
+    assert sum(len(figure["data"]) for figure in figures(at)) <= 2 * (model.gpt.config.n_heads + 1)

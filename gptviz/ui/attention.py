@@ -16,6 +16,8 @@ from gptviz.ui.show import escape, plot
 from gptviz.ui.strip import token_strip
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from gptviz import LanguageModel
 
 SHOW = {"head": "One head", "mean": "Mean", "max": "Max", "rollout": "Rollout"}
@@ -70,21 +72,20 @@ class Choice:
         return 0.0, largest if self.stretched and largest > 0 else 1.0
 
 
-def choose(model: LanguageModel) -> Choice:
-    """All controls of the page; each is part of the URL."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+def choose(model: LanguageModel, top: DeltaGenerator, side: DeltaGenerator) -> Choice:
+    """All controls of the page, each part of the URL: what to show at the `top`, how at the `side` of the picture."""
+    with top.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         layer, head = pick_layer(model), pick_head(model)
         what = pick("Show", SHOW, "att_show")
         over = what != "head" and pick("Over", OVER, "att_over", help="Rollout: through this layer, or through all.")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with side:
         words = switch("Join tokens into words", "att_words")
         hide_first = switch("Hide the first token", "att_first")
-        levels = switch("Read as low, med, high", "att_levels")
+        thresholds = None
+        if switch("Read as low, med, high", "att_levels"):
+            ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
+            thresholds = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
         stretched = pick("Colours", FULL, "att_colours") == "largest"
-    thresholds = None
-    if levels:
-        ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
-        thresholds = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
     return Choice(what, layer, head, over, words, hide_first, thresholds, stretched)
 
 

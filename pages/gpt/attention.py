@@ -17,17 +17,19 @@ reading = ui.lesson(
     "a bright cell says where a head read, not what it read or whether it mattered for the next token.",
     strip=False,
 )
-choice = attention.choose(reading.model)
+top, line = st.container(), st.container()
+picture, side = st.columns([3, 2])
+choice = attention.choose(reading.model, top, side)
 trace = reading.trace
 masked = np.isneginf(trace.masked).all(axis=(0, 1))  # (T, T), from the scores themselves
 tokens = [reading.model.tokenizer.token_bytes(token) for token in trace.ids]
 view = heads.look(trace.weights, masked, tokens, **choice.matrix)
 
-attention.sentence(view, choice)
-picture, rule = st.columns([3, 2])
+with line:
+    attention.sentence(view, choice)
 with picture:
     attention.matrix(view, choice)
-with rule:
+with side:
     attention.explain(choice)
     names = [visible(name) for name in view.names]
     ui.table_with_csv(heads.weight_table(view.weights, names, names), "attention.csv", "att_table")

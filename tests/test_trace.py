@@ -131,7 +131,7 @@ def test_a_text_longer_than_the_context_is_cut_at_the_left_and_says_so(tiny_mode
 
 
 def test_an_empty_text_is_refused(tiny_model: LanguageModel) -> None:
-    with pytest.raises(ValueError, match="found 0; type something"):
+    with pytest.raises(ValueError, match="expected a text of one token or more"):
         gptviz.trace(tiny_model, "")
 
 

@@ -225,6 +225,7 @@ def test_a_row_that_was_all_in_one_cell_still_sums_to_one(causal: bool, weight: 
     weights = gpt.trace([5, 300, 17, 300, 0], WhatIf(causal=causal, edits=edits)).weights
     assert (gpt.trace([5, 300, 17, 300, 0], WhatIf(causal=causal)).weights[0].max(-1) == 1).any()
     np.testing.assert_allclose(weights[0, 1, 1:, 0], weight, atol=1e-6)
+    assert not causal or (np.triu(weights, k=1) == 0).all(), "nothing may be moved to the future"
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=0, atol=1e-5)
 
 

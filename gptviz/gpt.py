@@ -83,8 +83,8 @@ class GPT(nn.Module):
         self.apply(initialise)
         if config.norm_order == "post" and not config.tied:
             # The first block reads the embeddings as they are: give them the unit variance that norms give the others.
-            for table in (self.token_embedding, self.position_embedding):
-                nn.init.normal_(table.weight, std=math.sqrt(0.5))
+            nn.init.normal_(self.token_embedding.weight, std=math.sqrt(0.5))
+            self.position_embedding.weight.data.copy_(sinusoids(config.context, config.d_model))
         for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
             for last in (block.attention.out, block.ff.contract):
                 last.weight.data /= math.sqrt(2 * config.n_layers)
@@ -180,3 +180,14 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02 if to_vocabulary else module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def sinusoids(context: int, d_model: int, slowest: float = 500.0) -> Tensor:
+    """Where learned positions begin: (context, C) of variance 1/2, each half a sine and a cosine of every frequency.
+
+    Vaswani et al. 2017, section 3.5, with frequencies from 1 down to 1 / `slowest`, as contexts here are short. "The
+    token before" is then one rotation for all positions, which attention learns several times sooner than from noise.
+    """
+    frequencies = slowest ** -torch.linspace(0, 1, (d_model + 1) // 2)  # (C / 2,)
+    angles = torch.arange(context)[:, None] * frequencies  # (context, C / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :d_model]

@@ -35,7 +35,8 @@ class TrainConfig:
         steps: optimiser steps in all.
         learning_rate: of the plateau: it is reached after `warmup` steps and kept until the last `decay` share of
             the steps, over which it falls to zero in a line.
-        weight_decay: decoupled, on matrices only.
+        embedding_rate: learning rate of the token and position vectors, as a multiple of `learning_rate`.
+        weight_decay: decoupled, on the matrices inside the blocks.
         clip: largest norm of the gradient.
         compile: fuse the step with `torch.compile`; pays for runs longer than about a minute.
     """
@@ -44,6 +45,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     warmup: int = 200
     decay: float = 0.3
+    embedding_rate: float = 1.0
     weight_decay: float = 0.1
     optimizer: str = "adamw"
     clip: float = 1.0
@@ -100,7 +102,12 @@ class Optimizers:
         matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.parameters if id(p) not in chosen]
-        adam = [{"params": others, "weight_decay": 0.0}]
+        tables = [model.token_embedding.weight, model.position_embedding.weight]
+        rest = [p for p in others if all(p is not table for table in tables)]
+        adam = [
+            {"params": rest, "weight_decay": 0.0, "multiple": 1.0},
+            {"params": tables, "weight_decay": 0.0, "multiple": config.embedding_rate},
+        ]
         if config.optimizer != "muon":
             adam.append({"params": matrices, "weight_decay": config.weight_decay})
         self.all: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, betas=(0.9, 0.95))]
@@ -124,7 +131,7 @@ class Optimizers:
             part.grad = None if whole.grad is None else whole.grad.chunk(3)[i]
         for optimizer in self.all:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("multiple", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         for parameter in self.parameters:

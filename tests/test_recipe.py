@@ -123,5 +123,5 @@ def test_a_recipe_that_does_not_fit_says_what_was_expected(damage, tmp_path):
 
 
 def test_the_shipped_recipe_is_the_shipped_model():
-    recipe = Recipe.load(checkpoint.ROOT / "gpt-stories" / "recipe.toml")
+    recipe = Recipe.load(checkpoint.find("gpt-stories") / "recipe.toml")
     assert checkpoint.load("gpt-stories", "cpu").gpt.config == recipe.model

@@ -77,27 +77,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def ranking(probabilities: np.ndarray, n: int | None = None) -> np.ndarray:
-    """The `n` most probable ids (all by default), most probable first, of equals the lower id: (n,).
-
-    Without sorting the whole vocabulary, which would take a tenth of the time of a token.
-    """
+def keep_likeliest(probabilities: np.ndarray, n: int) -> np.ndarray:
+    """(V,) probabilities with 0 for all but the `n` most probable, of equals the lower ids."""
     v = len(probabilities)
-    if n is None or n >= v:
-        return np.argsort(-probabilities, kind="stable")
+    if n >= v:
+        return probabilities
     edge = np.partition(probabilities, v - n)[v - n]  # the n-th largest
-    candidates = np.flatnonzero(probabilities >= edge)
-    return candidates[np.argsort(-probabilities[candidates], kind="stable")][:n]
-
-
-def ranked_until(probabilities: np.ndarray, mass: float) -> tuple[np.ndarray, np.ndarray]:
-    """The beginning of the ranking that holds more than `mass`: ids (n,) and their cumulative sum (n,)."""
-    for n in (64, 1024, len(probabilities)):
-        ids = ranking(probabilities, n)
-        cumulative = np.cumsum(probabilities[ids])
-        if cumulative[-1] > mass:
-            break
-    return ids, cumulative
+    above = probabilities > edge
+    kept = np.where(above, probabilities, 0.0)
+    kept[np.flatnonzero(probabilities == edge)[: n - np.count_nonzero(above)]] = edge
+    return kept
 
 
 def funnel(
@@ -123,13 +112,12 @@ def funnel(
     tempered = with_temperature(logits, temperature)
     after_k = tempered
     if top_k is not None:
-        after_k = keep(tempered, ranking(tempered, int(top_k)))
+        after_k = keep_likeliest(tempered, int(top_k))
     mass_k = float(after_k.sum())
     after_p = after_k
     if top_p is not None and top_p < 1:
-        share = top_p * mass_k - ROUNDING
-        ids, cumulative = ranked_until(after_k, share)
-        after_p = keep(after_k, ids[: np.searchsorted(cumulative, share) + 1])
+        bar = np.cumsum(np.sort(after_k)[::-1])
+        after_p = keep_likeliest(after_k, int(np.searchsorted(bar, top_p * mass_k - ROUNDING)) + 1)
     mass_p = float(after_p.sum())
     stages = (raw, tempered, after_k, after_p, after_p / mass_p)
     for stage in stages:
@@ -149,15 +137,10 @@ def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
         return softmax((logits - logits.max()) / temperature)
 
 
-def keep(probabilities: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """(V,) probabilities with 0 for all but `ids`."""
-    kept = np.zeros_like(probabilities)
-    kept[ids] = probabilities[ids]
-    return kept
-
-
 def draw(probabilities: np.ndarray, u: float) -> int:
     """The id that the point `u` falls on, when the probabilities (V,) lie side by side, most probable first.
+
+    Of equals the lower id comes first.
 
     Args:
         probabilities: sums to 1.
@@ -165,10 +148,13 @@ def draw(probabilities: np.ndarray, u: float) -> int:
     """
     if not 0 <= u < 1:
         raise ValueError(f"expected a point from 0 to below 1, found {u!r}")
-    ids, cumulative = ranked_until(probabilities, u)
-    place = int(np.searchsorted(cumulative, u, side="right"))
+    # Sorting numbers is several times as fast as sorting ids by them, and equal numbers make the same bar.
+    falling = np.sort(probabilities)[::-1]
+    place = int(np.searchsorted(np.cumsum(falling), u, side="right"))
     # Rounding may leave the sum just below 1, and `u` beyond it: that is still the last possible token.
-    return int(ids[min(place, np.count_nonzero(probabilities[ids]) - 1)])
+    place = min(place, np.count_nonzero(falling) - 1)
+    equals = np.flatnonzero(probabilities == falling[place])
+    return int(equals[place - np.count_nonzero(probabilities > falling[place])])
 
 
 def check_settings(temperature: float, top_k: int | None, top_p: float | None) -> None:

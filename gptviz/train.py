@@ -7,6 +7,7 @@ goes on to the same losses.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ class TrainConfig:
     Args:
         steps: optimiser steps in all.
         learning_rate: of the plateau: it is reached after `warmup` steps and kept until the last `decay` share of
-            the steps, over which it falls to zero in a line.
+            the steps, over which it falls to zero as 1 - sqrt(progress) (Hägele et al. 2024, section 4).
         embedding_rate: learning rate of the token and position vectors, as a multiple of `learning_rate`.
         weight_decay: decoupled, on the matrices inside the blocks.
         clip: largest norm of the gradient.
@@ -61,7 +62,8 @@ class TrainConfig:
     def rate(self, step: int) -> float:
         """Learning rate of a step that is counted from 0."""
         up = min(1.0, (step + 1) / max(1, self.warmup))
-        down = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        start = (1 - self.decay) * self.steps
+        down = 1 - math.sqrt(max(0.0, step - start) / max(1.0, self.steps - start))
         return self.learning_rate * up * down
 
 

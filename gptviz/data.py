@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class Mixture:
 
     Args:
         sources: corpora with their shares of the rows.
-        repeats: share of rows that are one random sequence, repeated; they bring out induction heads.
+        repeats: share of rows that are one random sequence, repeated, as (from step, share) pairs in order; they bring
+            out induction heads.
         context: T, length of a row.
         batch: B, rows.
         seed: with the step, all that decides what a batch holds.
@@ -77,28 +78,40 @@ class Mixture:
     """
 
     def __init__(
-        self, sources: list[Source], *, repeats: float, context: int, batch: int, seed: int, end_of_text: int
+        self,
+        sources: list[Source],
+        *,
+        repeats: Sequence[tuple[int, float]],
+        context: int,
+        batch: int,
+        seed: int,
+        end_of_text: int,
     ) -> None:
         for source in sources:
             if len(source.tokens) <= context + 1:
                 raise DataError(f"{source.name}: expected more than {context + 1} tokens, found {len(source.tokens)}")
             if source.tokens[0] != end_of_text:
                 raise DataError(f"{source.name}: expected the token {end_of_text} first, found {source.tokens[0]}")
-        if repeats and context < 16:
+        if any(share for _, share in repeats) and context < 16:
             raise DataError(f"repeated rows need a context of 16 or more, found {context}; set repeats to 0")
         self.sources, self.context, self.batch_size, self.seed = sources, context, batch, seed
-        self.end_of_text = end_of_text
-        shares = np.array([s.share for s in sources] + [repeats], dtype=np.float64)
-        self.shares = shares / shares.sum()
+        self.end_of_text, self.repeats = end_of_text, repeats
         self.starts = [np.flatnonzero(source.tokens == end_of_text) for source in sources]
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of one step, each (B, T) int64; targets of -1 do not count."""
         rng = np.random.default_rng([self.seed, step])
-        kinds = rng.choice(len(self.shares), size=self.batch_size, p=self.shares)
+        shares = self.shares(step)
+        kinds = rng.choice(len(shares), size=self.batch_size, p=shares)
         rows = [self.repeated(rng) if kind == len(self.sources) else self.window(kind, rng) for kind in kinds]
         inputs, targets = zip(*rows, strict=True)
         return np.stack(inputs), np.stack(targets)
+
+    def shares(self, step: int) -> np.ndarray:
+        """How likely a row is of each source, or at last a repeated sequence: (sources + 1,), sums to 1."""
+        repeats = [share for start, share in self.repeats if start <= step]
+        shares = np.array([source.share for source in self.sources] + repeats[-1:], dtype=np.float64)
+        return shares / shares.sum()
 
     def window(self, kind: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random window; every second one begins with its document, if that begins less than a window before.

@@ -59,7 +59,7 @@ class Recipe:
     model: GPTConfig
     training: TrainConfig
     rows: int
-    repeats: float
+    repeats: tuple[tuple[int, float], ...]  # (from step, share of rows)
     sources: tuple[Corpus, ...]
     valid: Corpus
 
@@ -72,7 +72,7 @@ class Recipe:
                 model=GPTConfig.from_dict(values["model"]),
                 training=TrainConfig(**values["training"]),
                 rows=int(values["batch"]["rows"]),
-                repeats=float(values["batch"].get("repeats", 0.0)),
+                repeats=tuple((int(step), float(share)) for step, share in values["batch"].get("repeats", [])),
                 sources=tuple(Corpus(**source) for source in values["source"]),
                 valid=Corpus(**values["valid"]),
             )

@@ -28,7 +28,7 @@ def corpus(first: int, documents: int, length: int) -> np.ndarray:
 def mixture(sources: list[Source] | None = None, **changes: object) -> Mixture:
     """Two corpora of ids that do not meet, 0 to 1999 and 3000 to 4999, unless told otherwise."""
     sources = sources or [Source("a", corpus(0, 50, 40), 0.75), Source("b", corpus(3000, 20, 100), 0.25)]
-    rules = {"repeats": 0.0, "context": CONTEXT, "batch": 16, "seed": 3, "end_of_text": END}
+    rules = {"repeats": [(0, 0.0)], "context": CONTEXT, "batch": 16, "seed": 3, "end_of_text": END}
     return Mixture(sources, **(rules | changes))
 
 
@@ -36,9 +36,9 @@ def mixture(sources: list[Source] | None = None, **changes: object) -> Mixture:
 
 
 def test_a_batch_depends_on_seed_and_step_only() -> None:
-    first = mixture(repeats=0.2)
+    first = mixture(repeats=[(0, 0.2)])
     expected = {step: first.batch(step) for step in range(5)}
-    again = mixture(repeats=0.2)
+    again = mixture(repeats=[(0, 0.2)])
     for step in (4, 0, 2, 4, 1, 3):
         np.random.seed(step)  # the global generator must not matter
         for ours, right in zip(again.batch(step), expected[step], strict=True):
@@ -51,7 +51,7 @@ def test_other_steps_and_seeds_give_other_batches() -> None:
 
 
 def test_a_batch_has_the_shape_it_promises() -> None:
-    for array in mixture(repeats=0.3).batch(0):
+    for array in mixture(repeats=[(0, 0.3)]).batch(0):
         assert array.shape == (16, CONTEXT)
         assert array.dtype == np.int64
 
@@ -68,7 +68,7 @@ def test_rows_are_pieces_of_one_corpus_and_targets_are_the_next_tokens(step: int
 
 
 def test_sources_and_repeats_get_their_shares() -> None:
-    m = mixture(repeats=1.0, batch=400)  # shares 0.75, 0.25 and 1: three eighths, one eighth, a half
+    m = mixture(repeats=[(0, 1.0)], batch=400)  # shares 0.75, 0.25 and 1: three eighths, one eighth, a half
     kinds = []
     for step in range(5):
         for inputs, targets in zip(*m.batch(step), strict=True):
@@ -96,7 +96,7 @@ def test_every_place_of_a_corpus_is_reached() -> None:
 @settings(deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([16, 17, 32, 50]))
 def test_a_repeated_row_repeats_and_only_the_repetition_is_a_target(seed: int, context: int) -> None:
-    m = mixture([Source("a", corpus(0, 50, 40), 0.0)], repeats=1.0, context=context, seed=seed)
+    m = mixture([Source("a", corpus(0, 50, 40), 0.0)], repeats=[(0, 1.0)], context=context, seed=seed)
     for inputs, targets in zip(*m.batch(0), strict=True):
         row = np.append(inputs, targets[-1])
         periods = [p for p in range(8, context // 2 + 1) if np.array_equal(row[p:], row[:-p])]
@@ -127,7 +127,7 @@ def test_a_corpus_that_does_not_begin_with_a_document_is_refused() -> None:
 
 def test_a_context_too_short_to_repeat_anything_is_refused() -> None:
     with pytest.raises(DataError, match="need a context of 16 or more, found 8"):
-        mixture(context=8, repeats=0.1)
+        mixture(context=8, repeats=[(0, 0.1)])
     assert mixture(context=8).batch(0)[0].shape == (16, 8)
 
 
@@ -181,3 +181,9 @@ def test_documents_are_framed_by_end_of_text(tiny_tokenizer: Tokenizer) -> None:
 def test_a_document_that_names_the_end_of_text_does_not_end(tiny_tokenizer: Tokenizer) -> None:
     tokens = tokenize(["a <|endoftext|> b"], tiny_tokenizer)
     assert (tokens == tiny_tokenizer.end_of_text).sum() == 2
+
+
+def test_the_share_of_repeats_changes_from_the_named_step_on() -> None:
+    m = mixture(repeats=[(0, 0.0), (5, 1.0)])
+    assert m.shares(4)[-1] == 0.0
+    assert m.shares(5)[-1] == pytest.approx(0.5)  # the sources have 1 in all

@@ -34,7 +34,7 @@ save_every = 2
 
 [batch]
 rows = 3
-repeats = 0.2
+repeats = [[0, 0.2]]
 
 [[source]]
 file = "tales.jsonl.xz"

@@ -29,7 +29,7 @@ def batches(tiny_tokenizer: Tokenizer) -> training.Batches:
     """Rows of one small tale, told over and over, and some repeated random rows."""
     tokens = tokenize([TALE * 4] * 3, tiny_tokenizer)
     rules = {"context": 16, "batch": 8, "seed": 1, "end_of_text": tiny_tokenizer.end_of_text}
-    return Mixture([Source("tale", tokens, 1.0)], repeats=0.1, **rules).batch
+    return Mixture([Source("tale", tokens, 1.0)], repeats=[(0, 0.1)], **rules).batch
 
 
 def new_gpt(tokenizer: Tokenizer, seed: int = 0, **changes: object) -> GPT:

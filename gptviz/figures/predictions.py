@@ -19,7 +19,11 @@ OTHERS = "#757575"  # many tokens together: never mistaken for one; white text o
 DRAWN = "#e69f00"
 POINT = "#d55e00"
 SEGMENTS = ("#0072b2", "#3b8fc4")  # neighbours on one bar, told apart
-REMOVED = {"color": "rgba(128,128,128,0.06)", "pattern": {"shape": "/", "fgcolor": "rgba(128,128,128,0.7)", "size": 6}}
+REMOVED = {
+    "color": "rgba(128,128,128,0.06)",
+    "pattern": {"shape": "/", "fgcolor": "rgba(128,128,128,0.7)", "size": 6},
+    "line": {"width": 0},
+}
 LONGEST_LABEL = 18  # characters of a token beside a bar; the hover shows all of it
 MOST_TICKS = 40  # tokens under a chart: more would run into each other
 MOST_RANKS = 24  # tokens up to which the rank is written above its bar
@@ -62,7 +66,7 @@ def top_bars(
         x=values,
         y=list(range(len(values))),
         orientation="h",
-        marker_color=colours,
+        marker={"color": colours, "line": {"width": 0}},
         text=[percent(value) for value in values],
         textposition="outside",
         cliponaxis=False,
@@ -135,7 +139,7 @@ def segment_bar(widths: np.ndarray, rows: list[int], colour: str, names: list[st
         x=widths.tolist(),
         y=rows,
         orientation="h",
-        marker={"color": colour, "line": {"color": "rgba(255,255,255,0.9)", "width": 1}},
+        marker={"color": colour, "line": {"width": 0}},  # shades tell neighbours apart; a line would glare in the dark
         text=[name if width > 0 else "" for name, width in zip(names, widths, strict=True)],
         textposition="inside",
         insidetextanchor="middle",
@@ -194,7 +198,7 @@ def sentence_bars(
         y=clean(probability),
         yaxis="y2",
         name="probability",
-        marker_color=style.CATEGORICAL[0],
+        marker={"color": style.CATEGORICAL[0], "line": {"width": 0}},
         customdata=list(zip(names, ranks, strict=True)),
         text=ranks if len(tokens) <= MOST_RANKS else None,
         textposition="outside",
@@ -202,7 +206,9 @@ def sentence_bars(
         hovertemplate="%{customdata[0]}<br>probability <b>%{y:.6g}</b><br>rank %{customdata[1]}<extra></extra>",
     )
     bits = {"x": x, "customdata": names, "hovertemplate": hover}
-    surprised = go.Bar(y=clean(surprise), name="surprise", marker_color=style.CATEGORICAL[5], **bits)
+    surprised = go.Bar(
+        y=clean(surprise), name="surprise", marker={"color": style.CATEGORICAL[5], "line": {"width": 0}}, **bits
+    )
     line = {"color": style.CATEGORICAL[1], "shape": "hvh", "width": 2}
     open_choice = go.Scatter(y=clean(entropy), name="entropy", mode="lines+markers", line=line, marker_size=8, **bits)
     fig = style.base_layout(go.Figure([came, surprised, open_choice]), height=540)

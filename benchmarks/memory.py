@@ -28,9 +28,9 @@ def run(quick: bool) -> Iterator[Row]:
     sentences, full = (6, 3) if quick else (SENTENCES, FULL)
     with visit.browser() as chromium, visit.serve("app.py") as server:
         visit.wait_for_health(server)
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.goto(f"{server.url}/attention", wait_until="commit", timeout=visit.PATIENCE * 1000)
-        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=visit.PATIENCE * 1000)
+        page = visit.new_page(chromium)
+        page.goto(f"{server.url}/attention", wait_until="commit")
+        page.wait_for_selector(".js-plotly-plot .main-svg")
         resident = []
         for seed in range(sentences):
             type_sentence(page, new_sentence(tokenizer, TOKENS, seed))
@@ -54,6 +54,7 @@ def run(quick: bool) -> Iterator[Row]:
 
 def type_sentence(page: Page, text: str) -> None:
     """Put it into the box, as a visitor does, and wait until the page has been drawn for it."""
+    visit.wait_until_done(page)
     box = page.locator(".st-key-text input")
     box.fill(text)
     box.press("Enter")

@@ -39,10 +39,10 @@ def run(quick: bool) -> Iterator[Row]:
 def first_picture(chromium: Browser, script: str, path: str, picture: str) -> None:
     """Start a server, open a page as soon as it answers, wait for the picture."""
     with visit.serve(script) as server:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page = visit.new_page(chromium)
         try:
             visit.wait_for_health(server)
-            page.goto(server.url + path, wait_until="commit", timeout=visit.PATIENCE * 1000)
-            page.wait_for_selector(picture, state="visible", timeout=visit.PATIENCE * 1000)
+            page.goto(server.url + path, wait_until="commit")
+            page.wait_for_selector(picture, state="visible")
         finally:
             page.close()

@@ -50,6 +50,13 @@ def browser() -> Iterator[Browser]:
             chromium.close()
 
 
+def new_page(chromium: Browser) -> Page:
+    """A tab of a projector's size, with nothing in its cache."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(PATIENCE * 1000)
+    return page
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server: its process and where it listens."""
@@ -100,6 +107,5 @@ def wait_for_health(server: Server) -> None:
 def wait_until_done(page: Page) -> None:
     """Until the script has run to its end and the page is connected."""
     page.wait_for_selector(
-        '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]',
-        timeout=PATIENCE * 1000,
+        '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
     )

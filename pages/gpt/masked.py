@@ -21,7 +21,7 @@ unmasked, comparison = parts.compare(reading)
 with st.container(horizontal=True, gap="large"):
     layer, head = ui.pick_layer(reading.model), ui.pick_head(reading.model)
 
-st.header(f"The attention of head {layer}.{head}", anchor="attention")
+st.subheader(f"The attention of head {layer}.{head}", anchor="attention")
 before, after = masked.weights[layer, head], unmasked.weights[layer, head]  # (T, T)
 maps = pictures.three_maps(before, after, masking.difference(before, after), tokens)
 for column, figure, name in zip(st.columns(3), maps, pictures.SIDE_BY_SIDE, strict=True):
@@ -30,13 +30,13 @@ for column, figure, name in zip(st.columns(3), maps, pictures.SIDE_BY_SIDE, stri
 st.markdown(parts.say_moved(comparison, layer, head))
 parts.future_strip(tokens, comparison.future[layer, head])
 
-st.header("Attention moved to the future, per head", anchor="heads")
+st.subheader("Attention moved to the future, per head", anchor="heads")
 st.caption("Click a head to see it above. Masked, every one of these shares is 0.")
 parts.plot_to_pick(pictures.heads_map(comparison.moved, layer, head), "mask_heads", parts.choose_head)
 with st.expander("The same as a table"):
     ui.table_with_csv(masking.heads_table(comparison), "moved-to-the-future.csv", key="mask_heads_table")
 
-st.header("What it does to the next token", anchor="next")
+st.subheader("What it does to the next token", anchor="next")
 at = parts.pick_position(tokens, key="mask_at")
 parts.plot_to_pick(pictures.position_bars(comparison.divergence, tokens, at), "mask_positions", parts.choose_position)
 moved = masking.probability_moved(masked.logits[at], unmasked.logits[at])
@@ -46,7 +46,7 @@ ui.plot(pictures.change_bars(changes["masked"], changes["unmasked"], changes["to
 with st.expander("The same as a table"):
     ui.table_with_csv(changes, "largest-changes.csv", key="mask_changes_table")
 
-st.header("What it does to the loss at each position", anchor="loss")
+st.subheader("What it does to the loss at each position", anchor="loss")
 if len(tokens) < 2:
     st.info("One token: nothing came after it, so there is nothing to be surprised at. Type one word more.")
 else:

@@ -154,7 +154,7 @@ def test_a_mosaic_names_the_tokens_of_every_panel_on_hover() -> None:
 
 
 def test_a_reading_says_low_med_high_and_its_thresholds() -> None:
-    levels = np.array([[2, -1], [0, 1]], dtype=np.int8)
+    levels = np.array([[2, 0], [0, 1]], dtype=np.int8)  # the 0 at the top right is under the mask: no reading
     figure = reading(levels, ["My", " dog"], ["My", " dog"], thresholds=(0.2, 0.55), masked=np.triu(np.ones((2, 2)), 1))
     valid(figure)
     cells = figure.data[-1]

@@ -111,11 +111,13 @@ def mosaic(
         if index == chosen:
             frames.append(panel_frame(x0, y0, s, t))
     rows = math.ceil(len(names) / columns)
+    scale_axis = colour_axis(scale, span or default_span(values, scale), unit)
+    scale_axis["colorbar"] |= BAR_ON_TOP | {"title": {"text": literal(unit), "side": "top"}}
     return assemble(
         traces,
         title,
-        90 + 240 * rows,
-        coloraxis=colour_axis(scale, span or default_span(values, scale), unit),
+        120 + 240 * rows,
+        coloraxis=scale_axis,
         xaxis=panel_axis(keys, axes[1], step[1], columns, (-0.5, columns * step[1] - (step[1] - s) - 0.5)),
         yaxis=panel_axis(queries, axes[0], step[0], rows, (rows * step[0] - (step[0] - t) - 0.5, -0.5 - (step[0] - t))),
         annotations=marks,
@@ -142,7 +144,8 @@ def reading(
     values = np.where(levels < 0, np.nan, levels.astype(np.float32))
     figure = heatmap(values, queries, keys, masked=masked, span=(-0.5, 2.5), title=title, unit="reading")
     cells = figure.data[-1]
-    cells.text = [[LEVELS[level] if level >= 0 else "" for level in row] for row in levels.tolist()]
+    read = np.where(np.isnan(cells.z), -1, levels)  # a masked cell is not low: it has no reading
+    cells.text = [[LEVELS[level] if level >= 0 else "" for level in row] for row in read.tolist()]
     cells.hovertemplate = "query %{y}<br>key %{x}<br><b>%{text}</b><extra></extra>"
     cells.texttemplate = "%{text}" if max(levels.shape) <= 2 * MOST_NUMBERS else None
     names = [f"low: under {low:g}", f"med: {low:g} and more", f"high: {high:g} and more"]
@@ -241,6 +244,17 @@ def colour_axis(scale: Scale, span: tuple[float, float], unit: str) -> dict[str,
         "cmax": span[1],
         "colorbar": {"title": {"text": literal(unit), "side": "right"}, "thickness": 14, "len": 1, "outlinewidth": 0},
     }
+
+
+BAR_ON_TOP = {  # beside many matrices it would take the width of one, on a phone of three
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "y": 1,
+    "yanchor": "bottom",
+    "len": 0.5,
+    "thickness": 10,
+}
 
 
 def default_span(values: np.ndarray, scale: Scale) -> tuple[float, float]:

@@ -27,7 +27,7 @@ FULL = {"one": "0 to 1", "largest": "0 to the largest weight"}
 NAMED = 4  # selected tokens that the caption still names one by one
 
 RULES = {
-    "head": "The weights of one head, exactly as the model used them: every row sums to 1.",
+    "head": "The weights of one head, as the model computed them: every row sums to 1.",
     "mean": "The mean of {heads}: every row sums to 1. A head that does one thing strongly is thinned out here.",
     "max": "The largest weight among {heads}, cell by cell: **rows do not sum to 1**, no head need look like this.",
     "rollout": (
@@ -115,7 +115,7 @@ def explain(choice: Choice) -> None:
         )
     if choice.hide_first:
         lines.append(
-            f":orange[**Not the model’s row:**] the first {unit} is left out and every row is divided by what remains. "
+            f":orange[**Not the model’s row:**] the first {unit} is then left out and rows divided by what remains. "
             f"A row that looked at nothing else is empty."
         )
     lines.append("Grey cells are masked: their score was −∞ before the softmax.")

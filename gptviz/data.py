@@ -127,7 +127,7 @@ class Mixture:
         return row[:-1], row[1:]
 
     def repeated(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random sequence over and over; targets are the tokens from the second time on, as the first cannot be known."""
+        """A random sequence over and over; its first time, which nothing could predict, is no target."""
         period = int(rng.integers(8, self.context // 2 + 1))
         once = rng.integers(0, self.end_of_text, size=period)
         row = np.resize(once, self.context + 1).astype(np.int64)  # (T + 1,), tiled

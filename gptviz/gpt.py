@@ -102,7 +102,7 @@ class GPT(nn.Module):
         """ids (B, T), the first at position `start` -> token vectors (B, T, C), position vectors (T, C)."""
         end = start + ids.size(1)
         if end > self.config.context:
-            raise ValueError(f"{end} tokens do not fit a context of {self.config.context}; cut the sequence at the left")
+            raise ValueError(f"{end} tokens do not fit a context of {self.config.context}; cut them at the left")
         positions = torch.arange(start, end, device=ids.device)
         return self.token_embedding(ids), self.position_embedding(positions)
 

@@ -120,7 +120,8 @@ def prepare(recipe: Recipe, data: Path, folder: Path) -> Tokenizer:
     """Learn the vocabulary and write every corpus as tokens, unless they are there."""
     missing = [c.file for c in (*recipe.sources, recipe.valid) if not (data / c.file).exists()]
     if missing and not all((folder / f"{c.name}.npy").exists() for c in (*recipe.sources, recipe.valid)):
-        raise DataError(f"expected {', '.join(missing)} in {data}, found no such file; the model card names the sources")
+        names = ", ".join(missing)
+        raise DataError(f"expected {names} in {data}, found no such file; the model card names the sources")
     ranks = folder / checkpoint.VOCABULARY
     if not ranks.exists():
         texts = (text for corpus in recipe.sources for text in vocabulary_texts(corpus, data))

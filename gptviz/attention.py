@@ -135,16 +135,15 @@ class MultiHeadAttention(nn.Module):
     def project(self, x: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, T, C), memory (B, S, C) -> q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)."""
         if memory is None:
-            q, k, v = self.qkv(x).chunk(3, dim=-1)  # 3 x (B, T, C)
-        else:
-            c = x.size(-1)
-            q = F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c])  # (B, T, C)
-            k, v = F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]).chunk(2, dim=-1)  # (B, S, C)
-        return self.split(q), self.split(k), self.split(v)
+            return self.split(self.qkv(x), 3)
+        c = x.size(-1)
+        (q,) = self.split(F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), 1)
+        k, v = self.split(F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), 2)
+        return q, k, v
 
-    def split(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, H, T, D)"""
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+    def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(B, T, parts C) -> parts x (B, H, T, D), all views"""
+        return x.unflatten(-1, (parts, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
     def forward(
         self, x: Tensor, memory: Tensor | None = None, *, attend: Attend, cache: KeyValueCache | None = None

@@ -63,7 +63,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("train", help="train a model by a recipe, or go on with a run")
     parser.add_argument("recipe", type=Path, help="TOML file, see checkpoints/gpt-stories/recipe.toml")
     parser.add_argument("--data", type=Path, required=True, help="folder with the texts that the recipe names")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run: state, log, and the model at the end")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run: state, log, at the end the model")
     parser.add_argument("--steps", type=int, help="other than in the recipe")
     parser.add_argument("--device", help="cuda, mps, cpu or auto")
     parser.set_defaults(action=train_command)

@@ -103,8 +103,7 @@ class GPT(nn.Module):
         end = start + ids.size(1)
         if end > self.config.context:
             raise ValueError(f"{end} tokens do not fit a context of {self.config.context}; cut them at the left")
-        positions = torch.arange(start, end, device=ids.device)
-        return self.token_embedding(ids), self.position_embedding(positions)
+        return self.token_embedding(ids), self.position_embedding.weight[start:end]
 
     def hidden(self, ids: Tensor, attend: Attend, caches: Sequence[KeyValueCache] | None = None) -> Tensor:
         """ids (B, T) -> what the vocabulary projection reads, (B, T, C)."""

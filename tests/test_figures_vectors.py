@@ -81,6 +81,7 @@ def test_strips_that_do_not_fit(shape: tuple[int, ...]) -> None:
 
 def test_similarity_is_on_the_whole_scale_and_keeps_equal_tokens_apart() -> None:
     cosines = np.eye(len(HOSTILE))
+    assert len(HOSTILE) == f.MOST_NUMBERS
     figure = f.similarity(cosines, HOSTILE)
     np.testing.assert_array_equal(figure.data[0].z, cosines.astype(np.float32))
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
@@ -114,8 +115,8 @@ def test_the_map_holds_every_token_of_the_vocabulary_once(axes: int) -> None:
     assert placed == {(float(x), float(y)) for x, y in given_cloud.points[:, :2].astype(np.float32)}
     by_name = {trace.name: trace for trace in figure.data}
     assert by_name["nearest to the chosen"].text.tolist() == [style.plotly_text(HOSTILE[i]) for i in (1, 5)]
-    np.testing.assert_array_equal(by_name["there"].x, given_sentence.after[:, 0].astype(np.float32))
-    line = by_name["from here"]
+    np.testing.assert_array_equal(by_name["sentence: there"].x, given_sentence.after[:, 0].astype(np.float32))
+    line = by_name["moved from: here"]
     np.testing.assert_array_equal(line.y[0::3], given_sentence.before[:, 1].astype(np.float32))
     np.testing.assert_array_equal(line.y[1::3], given_sentence.after[:, 1].astype(np.float32))
     assert np.isnan(line.y[2::3]).all()
@@ -126,7 +127,7 @@ def test_the_map_says_how_much_it_shows() -> None:
     assert flat.layout.xaxis.title.text == "axis 1 (30.0% of the variance)"
     assert flat.layout.yaxis.title.text == "axis 2 (10.0% of the variance)"
     assert flat.layout.yaxis.scaleanchor == "x"
-    assert deep.layout.scene.zaxis.title.text == "axis 3 (10.0% of the variance)"
+    assert deep.layout.scene.zaxis.title.text == "axis 3 (10.0%)"
     assert deep.layout.scene.aspectmode == "data"
 
 

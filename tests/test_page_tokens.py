@@ -144,15 +144,15 @@ def test_the_map_is_the_table_on_its_principal_axes(dims: int, unit: bool) -> No
     _, sizes, right = np.linalg.svd(rows - middle, full_matrices=False)
     figure = figures(at)[-1]
     points = [trace for trace in figure["data"] if trace["mode"] == "markers"]
-    cloud = [trace for trace in points if trace["name"] not in ("after block 0", "nearest to the chosen")]
+    cloud = [trace for trace in points if trace["name"] not in ("sentence: after block 0", "nearest to the chosen")]
     assert sum(len(trace["text"]) for trace in cloud) == len(rows)
-    sentence = named(figure, "after block 0")
+    sentence = named(figure, "sentence: after block 0")
     for axis, direction, size in zip("xyz"[:dims], right, sizes, strict=False):
         sent = np.concatenate([numbers(trace[axis]) for trace in cloud])
         expected = (rows - middle) @ direction  # the sign of an axis is free
         np.testing.assert_allclose(np.sort(np.abs(sent)), np.sort(np.abs(expected)), atol=1e-4)
         np.testing.assert_allclose(np.abs(numbers(sentence[axis])), np.abs((stream - middle) @ direction), atol=1e-3)
-        share = f"({size**2 / (sizes**2).sum():.1%} of the variance)"
+        share = f"({size**2 / (sizes**2).sum():.1%}"
         holder = figure["layout"]["scene"] if dims == 3 else figure["layout"]
         assert share in holder[f"{axis}axis"]["title"]["text"]
     assert f"The {dims} directions" in texts(at)

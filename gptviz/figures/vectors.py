@@ -19,11 +19,11 @@ from gptviz.figures import style
 
 MOST_ROWS = 48  # tokens in one picture: more could not be told apart
 MOST_LABELS = 20  # tokens named on the map; of a longer sentence only the chosen one is
-MOST_NUMBERS = 12  # tokens up to which a cosine is written into its cell
+MOST_NUMBERS = 8  # tokens up to which a cosine is written into its cell
 LONGEST_LABEL = 14  # characters of a token on an axis
 ACCENT = "#d55e00"  # the sentence, and what is chosen in it
 KINDS = ("#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f")  # not the colour of the sentence
-BELOW = 96  # pixels under a picture for its axis and its colour bar
+BELOW = 112  # pixels under a picture for its axis and its colour bar
 BAR_BELOW = {
     "orientation": "h",
     "yref": "container",
@@ -33,6 +33,7 @@ BAR_BELOW = {
     "thickness": 10,
     "outlinewidth": 0,
 }  # beside the picture it would take a third of a phone's width
+EYE = {"x": 1.35, "y": 1.35, "z": 0.9}  # of the camera: near enough to fill the picture, axes inside it
 MARGIN = {"l": 8, "r": 8, "t": 12, "b": 8}
 
 
@@ -111,7 +112,7 @@ def diverging(limit: float, unit: str) -> dict[str, Any]:
         "cmin": -limit,
         "cmid": 0,
         "cmax": limit,
-        "colorbar": {"title": {"text": unit, "side": "right"}, "tickvals": ends, "ticktext": names, **BAR_BELOW},
+        "colorbar": {"title": {"text": unit, "side": "top"}, "tickvals": ends, "ticktext": names, **BAR_BELOW},
     }
 
 
@@ -207,7 +208,8 @@ def vocabulary_map(cloud: Cloud, sentence: Sentence, ringed: Sequence[int] = ())
     if len(ringed):
         traces.append(rings(cloud, list(ringed)))
     traces += [steps(sentence), sentence_points(sentence)]
-    titles = [f"axis {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(cloud.explained)]
+    what = " of the variance" if axes == 2 else ""  # in space a long title would leave the picture
+    titles = [f"axis {i + 1} ({share:.1%}{what})" for i, share in enumerate(cloud.explained)]
     layout = {"legend": {"itemsizing": "constant"}, "hovermode": "closest"}
     return assemble(traces, layout | map_layout(titles, name_points(sentence)), height=640)
 
@@ -222,7 +224,7 @@ def map_layout(titles: Sequence[str], notes: list[dict[str, Any]]) -> dict[str, 
     named = [{"title": {"text": title}} for title in titles]
     if len(titles) == 3:
         axes = {f"{axis}axis": name | {"showspikes": False} for axis, name in zip("xyz", named, strict=True)}
-        return {"scene": axes | {"aspectmode": "data", "annotations": notes}}
+        return {"scene": axes | {"aspectmode": "data", "annotations": notes, "camera": {"eye": EYE}}}
     return {"xaxis": named[0], "yaxis": named[1] | {"scaleanchor": "x"}, "annotations": notes}
 
 
@@ -270,7 +272,7 @@ def steps(sentence: Sentence) -> dict[str, Any]:
     """A line from where each token was to where it is."""
     gap = np.full_like(sentence.before, np.nan)
     line = np.stack([sentence.before, sentence.after, gap], axis=1).reshape(-1, sentence.before.shape[1])  # (3 T, K)
-    name = f"from {sentence.names[0]}"
+    name = f"moved from: {sentence.names[0]}"
     return points_trace(line, mode="lines", name=name, hoverinfo="skip", line={"color": ACCENT, "width": 1.5})
 
 
@@ -281,7 +283,7 @@ def sentence_points(sentence: Sentence) -> dict[str, Any]:
     return points_trace(
         sentence.after,
         mode="markers",
-        name=sentence.names[1],
+        name=f"sentence: {sentence.names[1]}",
         customdata=list(zip(range(len(names)), names, strict=True)),
         hovertemplate="%{customdata[1]}<br>token %{customdata[0]} of the sentence<extra></extra>",
         marker={

@@ -127,7 +127,8 @@ def similarity(cosines: np.ndarray, tokens: Sequence[str], title: str = "") -> g
         "hovertemplate": "%{y}<br>%{x}<br>cosine <b>%{z:+.4f}</b><extra></extra>",
     }
     scale = diverging(1.0, "cosine")
-    scale["colorbar"] |= {"tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": ["−1", "−0.5", "0", "0.5", "1"]}
+    names = ["−1", "−0.5", "cosine 0", "0.5", "1"]
+    scale["colorbar"] |= {"title": None, "tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": names}
     layout = {
         "coloraxis": scale,
         "xaxis": token_axis(tokens),

@@ -259,7 +259,7 @@ def about_similarity(reading: Reading, view: View) -> str:
             "two apart. "
         )
     else:
-        text += "Brighter from left to right means that the block made the tokens more alike. "
+        text += "More orange on the right than on the left: the block made those two tokens more alike. "
     total = len(reading.tokens)
     if total > MOST_COSINES:
         text += f"The {MOST_COSINES} of {total} tokens around the chosen one are drawn."

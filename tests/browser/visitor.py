@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 READY = """() => {
   const app = document.querySelector('[data-testid=stApp]');
   return app && app.dataset.testConnectionState === 'CONNECTED' && app.dataset.testScriptState === 'notRunning'
-    && document.querySelector('h1') && !document.querySelector('[data-stale=true]');
+    && document.querySelector('h1') && !document.querySelector('[data-stale=true], [data-testid=stSkeleton]');
 }"""
 PROBES = ("/_stcore/health", "/_stcore/host-config")  # a deep link asks for them below its own path, too, in vain
 
@@ -51,6 +52,14 @@ class Visitor:
         self.page.wait_for_timeout(400)
         self.page.wait_for_function(READY)
         self.page.wait_for_timeout(200)
+
+    def until(self, told: Callable[[], bool], seconds: float = 30) -> bool:
+        """Whether `told` becomes true in time: the browser writes addresses and boxes a moment after the answer."""
+        for _ in range(int(10 * seconds)):
+            if told():
+                return True
+            self.page.wait_for_timeout(100)
+        return False
 
     @property
     def box(self) -> Any:

@@ -71,8 +71,7 @@ def test_heads_map_frames_the_chosen_head_and_carries_every_head():
     cells, points = figure.data
     np.testing.assert_allclose(cells.z, 100 * moved)
     assert (cells.zmin, cells.zmax) == (0, 100)
-    seen = {(y, x): tuple(data) for x, y, data in zip(points.x, points.y, points.customdata, strict=True)}
-    assert seen == {(layer, head): (layer, head) for layer in range(2) for head in range(3)}
+    assert list(zip(points.y, points.x, strict=True)) == [(layer, head) for layer in range(2) for head in range(3)]
     assert points.text[5] == "head 1.2: 50.00% moved to the future"
     frame = figure.layout.shapes[0]
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (1.5, 2.5, 0.5, 1.5)

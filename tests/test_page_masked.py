@@ -180,7 +180,7 @@ def test_from_one_token_to_many_and_back_the_position_follows_the_end():
 def test_a_click_on_a_head_or_a_position_is_a_choice(monkeypatch):
     state: dict[str, Any] = {}
     monkeypatch.setattr(parts.st, "session_state", state)
-    parts.choose_head({"customdata": [2, 6]})
+    parts.choose_head({"x": 6, "y": 2})
     parts.choose_position({"x": 3.0})
     assert state == {"layer": 2, "head": 6, "mask_at": 3}
 

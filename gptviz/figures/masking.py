@@ -73,8 +73,8 @@ def fit_a_third(figure: go.Figure, title: str, t: int) -> None:
 def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
     """Share of attention moved to the future for every head, (L, H), with the chosen one framed.
 
-    A point on every cell carries (layer, head), so that a click can choose it. Shown in per cent, all heads on one
-    scale from 0 to 100.
+    In per cent, all heads on one scale from 0 to 100. A point lies on every cell, at (head, layer): Streamlit reports
+    no click on a cell itself.
     """
     n_layers, n_heads = moved.shape
     layers, heads = (index.ravel() for index in np.indices(moved.shape))
@@ -96,7 +96,6 @@ def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
         y=layers,
         mode="markers",
         marker={"size": 30, "symbol": "square", "opacity": 0},
-        customdata=np.column_stack([layers, heads]),
         text=shares,
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
@@ -107,7 +106,8 @@ def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:
     figure.add_shape(
         type="rect", x0=head - 0.5, x1=head + 0.5, y0=layer - 0.5, y1=layer + 0.5, line={"width": 4, "color": CHOSEN}
     )
-    return style.base_layout(figure, height=150 + 42 * n_layers)
+    style.base_layout(figure, height=180 + 42 * n_layers)
+    return figure.update_layout(margin={"l": 8, "r": 8, "t": 84, "b": 72}, xaxis_title_standoff=48)
 
 
 def whole_numbers(title: str, n: int) -> dict:

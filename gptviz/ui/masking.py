@@ -47,8 +47,8 @@ def pick_position(tokens: tuple[str, ...], key: str) -> int:
     return st.slider("After which token (its position)", 0, last, last, key=key, bind="query-params")
 
 
-def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[list], None]) -> None:
-    """A figure whose points can be clicked: `choose` gets the `customdata` of the clicked one, before the page runs."""
+def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) -> None:
+    """A figure whose points can be clicked: `choose` gets the clicked one, its "x" and "y", before the page runs."""
 
     def clicked() -> None:
         points = st.session_state[key]["selection"]["points"]
@@ -59,8 +59,8 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[list], None]) ->
 
 
 def choose_head(point: dict) -> None:
-    """Write the clicked head into the controls that all pages share."""
-    st.session_state["layer"], st.session_state["head"] = map(int, point["customdata"])
+    """Write the clicked head, across, and its layer, down, into the controls that all pages share."""
+    st.session_state["layer"], st.session_state["head"] = int(point["y"]), int(point["x"])
 
 
 def choose_position(point: dict) -> None:

@@ -185,7 +185,9 @@ def sinusoids(context: int, d_model: int, slowest: float = 500.0) -> Tensor:
     """Where learned positions begin: (context, C) of variance 1/2, each half a sine and a cosine of every frequency.
 
     Vaswani et al. 2017, section 3.5, with frequencies from 1 down to 1 / `slowest`, as contexts here are short. "The
-    token before" is then one rotation for all positions, which attention learns several times sooner than from noise.
+    token before" is then one rotation for all positions. With it a head of gpt-stories gave that token 0.6 of its
+    attention after 3 million tokens of training; from random tables, in a run with other rates and larger batches too,
+    the best head had 0.16 after 2.5 million.
     """
     frequencies = slowest ** -torch.linspace(0, 1, (d_model + 1) // 2)  # (C / 2,)
     angles = torch.arange(context)[:, None] * frequencies  # (context, C / 2)

@@ -83,7 +83,7 @@ class StepRecord:
 def kernel_for(device: torch.device, t: int) -> Attend:
     """Attention for rows of `t` tokens: on a CPU written out, which fuses when compiled; elsewhere the fused kernel.
 
-    The mask is made here, once: built inside the compiled step it cost a sixth of the step.
+    The mask is made here, once: built inside the compiled step it cost a tenth of the step.
     """
     if device.type != "cpu":
         return fast_attention()

@@ -10,11 +10,11 @@ from streamlit.util import calc_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
-    "home": "pages/gpt/home.py",
-    "tokens": "pages/gpt/tokens.py",
-    "attention": "pages/gpt/attention.py",
-    "masked": "pages/gpt/masked.py",
-    "next-token": "pages/gpt/next_token.py",
+    "home": "lessons/gpt/home.py",
+    "tokens": "lessons/gpt/tokens.py",
+    "attention": "lessons/gpt/attention.py",
+    "masked": "lessons/gpt/masked.py",
+    "next-token": "lessons/gpt/next_token.py",
 }
 PATIENCE = 60  # seconds; the first run in a process also imports torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -68,9 +69,15 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`streamlit run app.py`, shared by all tests; gives its address."""
+    with serving(tmp_path_factory.mktemp("server") / "log.txt") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(log: Path) -> Iterator[str]:
     """`streamlit run app.py` on a free port; gives its address."""
     address = f"http://localhost:{free_port()}"
-    log = tmp_path_factory.mktemp("server") / "log.txt"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log.open("w", encoding="utf-8") as out:
         running = subprocess.Popen(
@@ -100,12 +107,28 @@ def wait_until_healthy(address: str, running: subprocess.Popen, log: Path) -> No
 @pytest.fixture
 def visitor(browser: object, server: str) -> Iterator:
     """A fresh visitor; see `Visitor`. At the end: no error in the console, no request to another host."""
+    with visiting(browser, server) as person:
+        yield person
+
+
+@pytest.fixture
+def first_visitor(browser: object, tmp_path: Path) -> Iterator:
+    """The first visitor of a server that nobody has asked for anything."""
+    with serving(tmp_path / "log.txt") as address, visiting(browser, address) as person:
+        yield person
+
+
+@contextlib.contextmanager
+def visiting(browser: object, address: str) -> Iterator:
+    """A visitor with cookies and a history of her own."""
     from tests.browser.visitor import Visitor
 
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.set_default_timeout(1000 * PATIENCE)
-    person = Visitor(context.new_page(), server)
-    yield person
-    context.close()
+    person = Visitor(context.new_page(), address)
+    try:
+        yield person
+    finally:
+        context.close()
     assert person.errors == []
     assert person.strangers == []

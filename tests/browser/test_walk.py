@@ -96,6 +96,13 @@ def test_a_deep_link_opens_its_page_without_a_complaint(visitor: Visitor, path: 
     assert visitor.page.locator("[data-testid=stException]").count() == 0
 
 
+def test_the_first_link_to_a_fresh_server_opens_without_a_complaint(first_visitor: Visitor) -> None:
+    first_visitor.open("next-token", text="My cat sat")
+    assert first_visitor.title() == LESSONS["next-token"]
+    first_visitor.page.wait_for_timeout(1000)
+    assert first_visitor.page.get_by_role("dialog").count() == 0
+
+
 @pytest.mark.parametrize("path", ["", *LESSONS])
 def test_hostile_tokens_are_shown_literally_on_every_page(visitor: Visitor, path: str) -> None:
     visitor.open(path, text=HOSTILE)

@@ -16,6 +16,8 @@ import numpy as np
 
 from gptviz.tokenizer import Tokenizer
 
+SHORTEST_PERIOD = 4  # tokens of a random sequence that fills a row
+
 
 class DataError(ValueError):
     """A corpus that cannot be read: says what was expected, what was found, and the remedy."""
@@ -119,7 +121,7 @@ class Mixture:
         Half of all documents would otherwise never be seen at the positions at which a reader's sentence is.
         """
         tokens, starts = self.sources[kind].tokens, self.starts[kind]
-        begin = int(rng.integers(0, len(tokens) - self.context - 1))
+        begin = int(rng.integers(0, len(tokens) - self.context))
         document = int(starts[np.searchsorted(starts, begin, side="right") - 1])
         if rng.random() < 0.5 and begin - document < self.context:
             begin = document
@@ -127,10 +129,14 @@ class Mixture:
         return row[:-1], row[1:]
 
     def repeated(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random sequence over and over; its first time, which nothing could predict, is no target."""
-        period = int(rng.integers(8, self.context // 2 + 1))
+        """A random sequence over and over; its first time, which nothing could predict, is no target.
+
+        Periods are spread evenly on a logarithmic scale, because short ones are learned first: copying any token that
+        was there is right more often.
+        """
+        period = int(SHORTEST_PERIOD * (self.context / 2 / SHORTEST_PERIOD) ** rng.random())
         once = rng.integers(0, self.end_of_text, size=period)
         row = np.resize(once, self.context + 1).astype(np.int64)  # (T + 1,), tiled
         targets = row[1:].copy()
-        targets[: period - 1] = -1
+        targets[:period] = -1
         return row[:-1], targets

@@ -81,10 +81,12 @@ class GPT(nn.Module):
         if config.tied:
             self.unembedding.weight = self.token_embedding.weight
         self.apply(initialise)
-        if config.norm_order == "post" and not config.tied:
+        if config.norm_order == "post":
             # The first block reads the embeddings as they are: give them the unit variance that norms give the others.
             nn.init.normal_(self.token_embedding.weight, std=math.sqrt(0.5))
             self.position_embedding.weight.data.copy_(sinusoids(config.context, config.d_model))
+            if config.tied:  # logits of unit variance, from a table that is not small
+                nn.init.constant_(self.blocks[-1].ff_norm.weight, math.sqrt(2 / config.d_model))
         for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
             for last in (block.attention.out, block.ff.contract):
                 last.weight.data /= math.sqrt(2 * config.n_layers)

@@ -298,3 +298,12 @@ def test_a_pass_changes_nothing_on_the_model(gpt: GPT) -> None:
     assert {name: sorted(vars(module)) for name, module in gpt.named_modules()} == names
     for name, value in gpt.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_untrained_model_is_unsure_and_its_first_block_reads_what_the_others_read(tied: bool) -> None:
+    torch.manual_seed(0)
+    gpt = GPT(GPTConfig(500, 32, 2, 4, 64, tied=tied))
+    trace = gpt.trace(list(range(32)))
+    assert 0.3 < trace.logits.std() < 1.5  # about uniform over the vocabulary: nothing to unlearn
+    assert 0.8 < trace.residual[0].std() < 1.2  # as after a norm

@@ -305,5 +305,5 @@ def test_an_untrained_model_is_unsure_and_its_first_block_reads_what_the_others_
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(500, 32, 2, 4, 64, tied=tied))
     trace = gpt.trace(list(range(32)))
-    assert 0.3 < trace.logits.std() < 1.5  # about uniform over the vocabulary: nothing to unlearn
+    assert 0.1 < trace.logits.std() < 1.5  # about uniform over the vocabulary: nothing to unlearn
     assert 0.8 < trace.residual[0].std() < 1.2  # as after a norm

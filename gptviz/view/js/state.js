@@ -1,0 +1,339 @@
+// What is shown: the state of the view, every change of it, and the keys that cause them. Pure: state in, state out.
+// The fields down to `window` are those of gptviz.view.ViewState; `cell` stays in the browser.
+
+import { SCALES } from "./colour.js";
+import { fitWindow, follow, pan, zoomBy } from "./layout.js";
+import { weightText } from "./payload.js";
+
+/**
+ * @typedef {Object} State
+ * @property {number} layer
+ * @property {number} head
+ * @property {"overview"|"matrix"|"lines"|"sentence"} mode
+ * @property {number[]} queries chosen positions, sorted
+ * @property {number[]} keys chosen positions, sorted
+ * @property {number[]} pins indices of heads, at most 4, in the order of pinning
+ * @property {"linear"|"sqrt"|"row"} scale
+ * @property {"place"|"entropy"|"distance"|"first"|"kind"} sort
+ * @property {number} mass share of each row that lines keep, 0 to 1
+ * @property {"to"|"from"} way of the sentence: "to" colours the keys that the chosen queries attend to, "from" the queries
+ *   from which attention comes to the chosen keys
+ * @property {?number[]} window [q0, q1, k0, k1], null for all
+ * @property {[?number, ?number]} cell query and key under the cursor; one of them alone is a token
+ */
+
+const VIEW_MODES = ["overview", "matrix", "lines", "sentence"];
+const SORT_ORDERS = ["place", "entropy", "distance", "first", "kind"];
+const SENTENCE_WAYS = ["to", "from"];
+const KINDS = ["previous token", "first token", "diagonal", "spread", "error"];
+const MOST_PINS = 4;
+const MASS_STEP = 0.05;
+const NOWHERE = [null, null];
+const DEFAULT_MASS = 0.9;
+
+/**
+ * The state to begin with: what is given, where it fits the data, else the default. Never throws.
+ * @param {Object} header of the overview
+ * @param {Object} [given] any part of a state, from anywhere
+ * @returns {State}
+ */
+export function initialState(header, given = {}) {
+  const { L, H, T, S } = header;
+  const among = (value, all) => (all.includes(value) ? value : all[0]);
+  const nearest = (value, n) => Math.min(n - 1, Math.max(0, Math.trunc(value) || 0));
+  return {
+    layer: nearest(given.layer, L),
+    head: nearest(given.head, H),
+    mode: among(given.mode, VIEW_MODES),
+    queries: within(given.queries, T).sort((a, b) => a - b),
+    keys: within(given.keys, S).sort((a, b) => a - b),
+    pins: within(given.pins, L * H).slice(0, MOST_PINS),
+    scale: among(given.scale, SCALES),
+    sort: among(given.sort, SORT_ORDERS),
+    mass: given.mass > 0 && given.mass <= 1 ? Number(given.mass) : DEFAULT_MASS,
+    way: among(given.way, SENTENCE_WAYS),
+    window: fitWindow(given.window, T, S),
+    cell: [0, 1].map((side) => within([given.cell?.[side]], [T, S][side])[0] ?? null),
+  };
+}
+
+/** The part of the state that the host keeps, in the address of the page and over reruns. */
+export function sharedState(state) {
+  const { cell, ...shared } = state;
+  return shared;
+}
+
+/** Those of some values that are whole numbers from 0 to n - 1, each once. */
+function within(values, n) {
+  const kept = (Array.isArray(values) ? values : []).filter((v) => Number.isInteger(v) && v >= 0 && v < n);
+  return [...new Set(kept)];
+}
+
+/** The index of the chosen head. */
+export function chosenHead(state, header) {
+  return state.layer * header.H + state.head;
+}
+
+/**
+ * The heads in the order of the overview. Entropy and distance begin with the smallest, first-token mass with the
+ * largest; heads without a number come last, equal ones in their own order.
+ * @returns {number[]} indices of all N heads
+ */
+export function order(header, sort) {
+  const { entropy, distance, first, kind } = header.heads;
+  const keys = { entropy, distance, first: first?.map((mass) => (mass === null ? null : -mass)) };
+  keys.kind = kind?.map((name) => KINDS.indexOf(name));
+  const values = keys[sort];
+  const all = Array.from({ length: header.L * header.H }, (_, i) => i);
+  const rank = (i) => values[i] ?? Infinity;
+  return values ? all.sort((a, b) => (rank(a) === rank(b) ? a - b : rank(a) - rank(b))) : all;
+}
+
+/** What each kind of action changes: (state, action, header) -> the fields that are new. */
+const CHANGES = {
+  pick: (state, { i, layer, head }, { H }) =>
+    i === undefined ? { layer, head } : { layer: Math.floor(i / H), head: i % H },
+  step: (state, { by }, header) => stepHead(state, by, header), // along the order of the overview
+  move: (state, action, header) => (state.mode === "overview" ? moveHead : moveCell)(state, action, header),
+  edge: (state, { end }, header) => moveToEdge(state, end, header), // end: -1 the first, 1 the last
+  point: (state, { q = null, k = null }) => ({ cell: [q, k] }),
+  open: (state, { layer = state.layer, head = state.head }) =>
+    state.mode === "overview" ? { mode: "matrix", layer, head, cell: NOWHERE } : chooseCell(state),
+  back: (state) => goBack(state),
+  mode: (state, { mode }) => ({ mode, cell: NOWHERE }),
+  scale: (state, { scale }) => ({ scale: scale ?? nextOf(SCALES, state.scale) }),
+  sort: (state, { sort }) => ({ sort: sort ?? nextOf(SORT_ORDERS, state.sort) }),
+  way: (state, { way }) => ({ way: way ?? nextOf(SENTENCE_WAYS, state.way), cell: NOWHERE }),
+  pin: (state, { i }, header) => ({ pins: flip(state.pins, i ?? chosenHead(state, header)).slice(-MOST_PINS) }),
+  toggle: (state, { side, at }) =>
+    side === "key" ? { keys: flip(state.keys, at) } : { queries: flip(state.queries, at) },
+  clear: () => ({ queries: [], keys: [], cell: NOWHERE }),
+  mass: (state, { mass, by = 0 }) => ({ mass: clipMass(mass ?? state.mass + by) }),
+  window: (state, { window }) => ({ window }),
+  zoom: (state, { factor, about }, { T, S }) => ({
+    window: zoomBy(state.window, factor, T, S, about ?? cursorOf(state)),
+  }),
+  pan: (state, { dq, dk }, { T, S }) => ({ window: pan(state.window, dq, dk, T, S) }),
+  reset: () => ({ window: null }),
+  help: () => ({}), // these two are for the page to do
+  fullScreen: () => ({}),
+};
+
+/**
+ * The state after an action, whole and within the data's limits, whatever the action says.
+ * @param {State} state
+ * @param {{type: string}} action `CHANGES` shows the fields of each type; "move" takes dx, dy and, in the overview, the
+ *   `columns` of its grid
+ * @param {Object} header of the overview
+ * @returns {State}
+ * @throws {Error} if there is no such action
+ */
+export function reduce(state, action, header) {
+  const change = Object.hasOwn(CHANGES, action.type) ? CHANGES[action.type] : null;
+  if (!change) throw new Error(`expected an action of ${Object.keys(CHANGES).join(", ")}, found "${action.type}"`);
+  return initialState(header, { ...state, ...change(state, action, header) });
+}
+
+function nextOf(all, one) {
+  return all[(all.indexOf(one) + 1) % all.length];
+}
+
+function flip(values, at) {
+  return values.includes(at) ? values.filter((value) => value !== at) : [...values, at];
+}
+
+function clip(at, n) {
+  return Math.min(n - 1, Math.max(0, at));
+}
+
+function clipMass(mass) {
+  return Math.min(1, Math.max(MASS_STEP, Math.round(1000 * mass) / 1000)); // thousandths: a link stays short
+}
+
+function stepHead(state, by, header) {
+  const heads = order(header, state.sort);
+  const to = clip(heads.indexOf(chosenHead(state, header)) + by, heads.length);
+  return CHANGES.pick(state, { i: heads[to] }, header);
+}
+
+/** Up and down by a row of the grid, left and right by a panel; a step out of the grid is not taken. */
+function moveHead(state, { dx, dy, columns }, header) {
+  const heads = order(header, state.sort);
+  const to = heads.indexOf(chosenHead(state, header)) + dx + dy * (columns ?? header.H);
+  return heads[to] === undefined ? {} : CHANGES.pick(state, { i: heads[to] }, header);
+}
+
+/** The cursor by cells in a matrix, by tokens elsewhere; the first step only shows it. The window follows it. */
+function moveCell(state, { dx, dy }, { T, S }) {
+  const [q0, , k0] = state.window ?? [0, T, 0, S];
+  const [q, k] = state.cell;
+  const along = (at, first, by, n) => (at === null ? first : clip(at + by, n));
+  let cell;
+  if (state.mode === "matrix") {
+    const shown = q !== null && k !== null;
+    cell = [along(q, q0, shown ? dy : 0, T), along(k, k0, shown ? dx : 0, S)];
+  } else if (state.mode === "lines" && dx) {
+    cell = dx > 0 ? [null, clip(k ?? q ?? k0, S)] : [clip(q ?? k ?? q0, T), null]; // to the other column
+  } else {
+    const by = state.mode === "lines" ? dy : dx + dy;
+    cell = cursorSide(state) === "key" ? [null, along(k, k0, by, S)] : [along(q, q0, by, T), null];
+  }
+  return { cell, window: follow(state.window, cell[0], cell[1], T, S) };
+}
+
+/** Where there is one cursor for one token: is that a query or a key? */
+function cursorSide(state) {
+  if (state.mode === "sentence") return sentenceSides(state.way).chosen;
+  return state.cell[1] === null ? "query" : "key";
+}
+
+/** What is chosen in the sentence and what is then coloured: the queries or the keys. */
+export function sentenceSides(way) {
+  return way === "to" ? { chosen: "query", coloured: "key" } : { chosen: "key", coloured: "query" };
+}
+
+/** To the first or last head, key of the cursor's row, or token. */
+function moveToEdge(state, end, header) {
+  if (state.mode === "overview") return stepHead(state, end * header.L * header.H, header);
+  const far = end * (header.T + header.S);
+  const start = state.mode === "matrix" || state.cell.some((at) => at !== null) ? state.cell : [0, null];
+  const from = state.mode === "matrix" ? start.map((at) => at ?? 0) : start;
+  const across = state.mode === "matrix" ? { dx: far, dy: 0 } : { dx: 0, dy: far };
+  return moveCell({ ...state, cell: from }, across, header);
+}
+
+/** The cursor's tokens become chosen, or no longer; in a matrix its query and its key go together. */
+function chooseCell({ mode, cell: [q, k], queries, keys }) {
+  const together = mode === "matrix" && q !== null && k !== null && queries.includes(q) !== keys.includes(k);
+  if (together) return { queries: [...queries, q], keys: [...keys, k] };
+  return { queries: q === null ? queries : flip(queries, q), keys: k === null ? keys : flip(keys, k) };
+}
+
+/** One thing less: the cursor, or the mode. */
+function goBack(state) {
+  return state.cell.some((at) => at !== null) ? { cell: NOWHERE } : { mode: "overview" };
+}
+
+function cursorOf({ cell: [q, k] }) {
+  return q === null || k === null ? undefined : { q, k };
+}
+
+const arrow = (dx, dy) => (state, event) =>
+  event.shiftKey && state.window ? { type: "pan", dq: dy * panStep(state, 0), dk: dx * panStep(state, 2) } : { type: "move", dx, dy };
+
+/** An eighth of the window: some keys, not hundreds, from end to end. */
+function panStep({ window }, side) {
+  return Math.max(1, Math.round((window[side + 1] - window[side]) / 8));
+}
+
+const always = (action) => () => action;
+
+/**
+ * All keys: how the help writes them, what they do, and the action of each. Together they do all that a pointer does.
+ * @type {[string, string, Object<string, function(State, Object): Object>][]}
+ */
+export const KEYS = [
+  ["← ↑ → ↓", "move to another head, cell or token", {
+    ArrowLeft: arrow(-1, 0), ArrowRight: arrow(1, 0), ArrowUp: arrow(0, -1), ArrowDown: arrow(0, 1),
+  }],
+  ["Shift + arrows", "matrix: move the part that is zoomed into", {}],
+  ["Home, End", "first or last head, key of the row, or token", {
+    Home: always({ type: "edge", end: -1 }), End: always({ type: "edge", end: 1 }),
+  }],
+  ["Page ↑, Page ↓", "the head before or after, in any view", {
+    PageUp: always({ type: "step", by: -1 }), PageDown: always({ type: "step", by: 1 }),
+  }],
+  ["Enter, Space", "open the head; elsewhere choose the token or cell, or no longer", {
+    Enter: always({ type: "open" }), " ": always({ type: "open" }),
+  }],
+  ["Escape", "back: first the cursor goes, then the overview comes", { Escape: always({ type: "back" }) }],
+  ["1 2 3 4", "overview, matrix, lines, sentence",
+    Object.fromEntries(VIEW_MODES.map((mode, n) => [String(n + 1), always({ type: "mode", mode })]))],
+  ["p", "pin the head beside the others, or no longer", { p: always({ type: "pin" }) }],
+  ["s", "next colour scale", { s: always({ type: "scale" }) }],
+  ["o", "next order of the heads", { o: always({ type: "sort" }) }],
+  ["w", "sentence: what the chosen tokens attend to, or what attends to them", { w: always({ type: "way" }) }],
+  ["x", "choose no tokens", { x: always({ type: "clear" }) }],
+  ["[ ]", "lines: keep less or more of each row", {
+    "[": always({ type: "mass", by: -MASS_STEP }), "]": always({ type: "mass", by: MASS_STEP }),
+  }],
+  ["+ −", "matrix: zoom in or out, about the cell under the cursor", {
+    "+": always({ type: "zoom", factor: 1.5 }), "=": always({ type: "zoom", factor: 1.5 }),
+    "-": always({ type: "zoom", factor: 1 / 1.5 }), "−": always({ type: "zoom", factor: 1 / 1.5 }),
+  }],
+  ["0", "the whole matrix", { 0: always({ type: "reset" }) }],
+  ["f", "full screen", { f: always({ type: "fullScreen" }) }],
+  ["?", "this help", { "?": always({ type: "help" }) }],
+];
+
+/**
+ * What a key does, or null if it is none of ours: those with Ctrl, Alt or Meta are the browser's, and a field or a
+ * button has keys of its own.
+ * @param {{key: string, shiftKey: ?boolean, target: ?Object}} event a KeyboardEvent, or the like of it
+ * @param {State} state
+ * @returns {?{type: string}}
+ */
+export function keyAction(event, state) {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return null;
+  const tag = event.target?.tagName;
+  if (["INPUT", "SELECT", "TEXTAREA"].includes(tag) || (tag === "BUTTON" && ["Enter", " "].includes(event.key))) return null;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const found = KEYS.find(([, , actions]) => Object.hasOwn(actions, key));
+  return found ? found[2][key](state, event) : null;
+}
+
+/**
+ * The state in words, for the status line that a screen reader speaks.
+ * @param {State} state
+ * @param {Object} header
+ * @param {?Reading} [reading] of the cell under the cursor (see payload.js)
+ * @param {{at: number, reading: Reading}[]} [strongest] the largest weights of the token under the cursor
+ */
+export function describe(state, header, reading = null, strongest = []) {
+  const i = chosenHead(state, header);
+  const head = `Head ${header.names[i]}`;
+  const error = header.errors?.[i] ? ` Error: ${header.errors[i]}.` : "";
+  const [q, k] = state.cell;
+  if (state.mode === "overview") return `${head}, ${badgeText(header.heads, i)}${pinText(state, i)}.${error}`;
+  if (q !== null && k !== null) {
+    const value = reading ? weightText(reading) : "not loaded yet";
+    return `${head}, ${tokenText(header, "query", q)}, ${tokenText(header, "key", k)}: ${value}.${error}`;
+  }
+  if (q !== null || k !== null) return `${head}, ${tokenOf(state, header, strongest)}.${error}`;
+  return `${head}, ${state.mode}${pinText(state, i)}.${chosenText(state, header)}${error}`;
+}
+
+function badgeText({ kind, entropy, distance, first }, i) {
+  const number = (values, digits) => (Number.isFinite(values?.[i]) ? values[i].toFixed(digits) : null);
+  const parts = [[kind?.[i], ""], [number(entropy, 2), "entropy "], [number(distance, 1), "mean distance "]];
+  const units = ["", " bits", " tokens"];
+  const said = parts.map(([value, before], n) => value && before + value + units[n]).filter(Boolean);
+  if (Number.isFinite(first?.[i])) said.push(`${Math.round(100 * first[i])} % on the first token`);
+  return said.join(", ");
+}
+
+function pinText(state, i) {
+  return state.pins.includes(i) ? ", pinned" : "";
+}
+
+/** A token with its side and place: query 3 “dog”. */
+function tokenText(header, side, at) {
+  const tokens = side === "key" ? header.keys ?? header.queries : header.queries;
+  return `${header.axes[side === "key" ? 1 : 0]} ${at} “${tokens[at]}”`;
+}
+
+function tokenOf({ cell: [q, k], queries, keys }, header, strongest) {
+  const side = k === null ? "query" : "key";
+  const [at, chosen] = side === "query" ? [q, queries] : [k, keys];
+  const other = side === "query" ? "key" : "query";
+  const most = strongest.map((one) => `${tokenText(header, other, one.at)} ${weightText(one.reading)}`);
+  const said = most.length ? `: most with ${most.join(", ")}` : "";
+  return `${tokenText(header, side, at)}${chosen.includes(at) ? ", chosen" : ""}${said}`;
+}
+
+function chosenText({ queries, keys }, header) {
+  const some = (side, all) => all.slice(0, 4).map((at) => tokenText(header, side, at));
+  const said = [...some("query", queries), ...some("key", keys)];
+  const more = Math.max(0, queries.length - 4) + Math.max(0, keys.length - 4);
+  return said.length ? ` Chosen: ${said.join(", ")}${more ? ` and ${more} more` : ""}.` : "";
+}

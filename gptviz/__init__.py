@@ -23,28 +23,33 @@ if TYPE_CHECKING:
     from gptviz.folder import CheckpointError, available
     from gptviz.sampling import Generation, generate
     from gptviz.trace import Trace, WhatIf
+    from gptviz.view import AttentionView, attention_view
 
 __version__ = "0.1.0"
 
 HOME_OF = {
+    "AttentionView": "gptviz.view",
     "CheckpointError": "gptviz.folder",
     "ConfigError": "gptviz.config",
     "Generation": "gptviz.sampling",
     "LanguageModel": "gptviz.checkpoint",
     "Trace": "gptviz.trace",
     "WhatIf": "gptviz.trace",
+    "attention_view": "gptviz.view",
     "available": "gptviz.folder",
     "generate": "gptviz.sampling",
     "load": "gptviz.checkpoint",
 }
 
 __all__ = [
+    "AttentionView",
     "CheckpointError",
     "ConfigError",
     "Generation",
     "LanguageModel",
     "Trace",
     "WhatIf",
+    "attention_view",
     "available",
     "generate",
     "load",

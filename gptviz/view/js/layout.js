@@ -177,7 +177,7 @@ export function pan(window, dq, dk, T, S) {
   return clampWindow([q0 + dq, q1 + dq, k0 + dk, k1 + dk], T, S);
 }
 
-/** The window moved as little as needed to show a cell; where q or k is null, it stays on that side. @returns {?number[]} */
+/** The window moved as little as needed to show a cell; on a side where q or k is null, it stays. */
 export function follow(window, q, k, T, S) {
   if (!window) return null;
   const [q0, q1, k0, k1] = window;

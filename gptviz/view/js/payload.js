@@ -10,8 +10,8 @@
  * @typedef {{codes: Uint8Array, P: [number, number], factor: number}} Picture codes (P_t, P_s) of one head
  * @typedef {{i: number, q0: number, q1: number, k0: number, k1: number, weights: Float32Array}} Exact (q1-q0, k1-k0)
  * @typedef {{id: string, header: ?Object, codes: ?Uint8Array, heads: Map<number, Picture>, exact: Exact[]}} Dataset
- * @typedef {{w: number, exact: boolean, masked: boolean, error: boolean, block: number}} Reading one weight: `block` > 1
- *   says that it is the largest of block x block weights
+ * @typedef {{w: number, exact: boolean, masked: boolean, error: boolean, block: number}} Reading one weight; `block`
+ *   over 1 says that it is the largest of block x block weights
  */
 
 export const MASKED_CODE = 0;
@@ -26,6 +26,8 @@ export function decodeCode(code) {
   if (code === ERROR_CODE) return NaN;
   return code === MASKED_CODE ? 0 : ((code - 1) / 253) ** 2;
 }
+
+const WEIGHTS = Float32Array.from({ length: 256 }, (_, code) => decodeCode(code)); // a row is decoded in a few µs
 
 /** Whether a code says "masked": no weight at all, which is not the same as a weight of 0. */
 export function isMasked(code) {
@@ -149,8 +151,7 @@ export function rowAt(dataset, i, q) {
   const window = exactWindow(dataset, i, q, q + 1, 0, S);
   if (window) return { weights: window.weights.subarray((q - window.q0) * S, (q - window.q0 + 1) * S), exact: true };
   const { codes, factor } = pictureOf(dataset, i);
-  if (factor > 1) return null;
-  return { weights: Float32Array.from(codes.subarray(q * S, (q + 1) * S), decodeCode), exact: false };
+  return factor > 1 ? null : { weights: decodeStrip(codes, q * S, 1, S), exact: false };
 }
 
 /**
@@ -162,12 +163,18 @@ export function columnAt(dataset, i, k) {
   const window = exactWindow(dataset, i, 0, T, k, k + 1);
   if (window) {
     const width = window.k1 - window.k0;
-    return { weights: Float32Array.from({ length: T }, (_, q) => window.weights[q * width + k - window.k0]), exact: true };
+    const weights = Float32Array.from({ length: T }, (_, q) => window.weights[(q - window.q0) * width + k - window.k0]);
+    return { weights, exact: true };
   }
-  const picture = pictureOf(dataset, i);
-  if (picture.factor > 1) return null;
-  const weights = Float32Array.from({ length: T }, (_, q) => decodeCode(codeAt(picture, q, k)));
-  return { weights, exact: false };
+  const { codes, P, factor } = pictureOf(dataset, i);
+  return factor > 1 ? null : { weights: decodeStrip(codes, k, P[1], T), exact: false };
+}
+
+/** Every `stride`-th code from `start` as a weight, `n` of them. */
+function decodeStrip(codes, start, stride, n) {
+  const weights = new Float32Array(n);
+  for (let at = 0; at < n; at++) weights[at] = WEIGHTS[codes[start + at * stride]];
+  return weights;
 }
 
 /**

@@ -16,8 +16,8 @@ import { weightText } from "./payload.js";
  * @property {"linear"|"sqrt"|"row"} scale
  * @property {"place"|"entropy"|"distance"|"first"|"kind"} sort
  * @property {number} mass share of each row that lines keep, 0 to 1
- * @property {"to"|"from"} way of the sentence: "to" colours the keys that the chosen queries attend to, "from" the queries
- *   from which attention comes to the chosen keys
+ * @property {"to"|"from"} way of the sentence: "to" colours the keys that the chosen queries attend to, "from" the
+ *   queries from which attention comes to the chosen keys
  * @property {?number[]} window [q0, q1, k0, k1], null for all
  * @property {[?number, ?number]} cell query and key under the cursor; one of them alone is a token
  */
@@ -218,8 +218,10 @@ function cursorOf({ cell: [q, k] }) {
   return q === null || k === null ? undefined : { q, k };
 }
 
-const arrow = (dx, dy) => (state, event) =>
-  event.shiftKey && state.window ? { type: "pan", dq: dy * panStep(state, 0), dk: dx * panStep(state, 2) } : { type: "move", dx, dy };
+const arrow = (dx, dy) => (state, event) => {
+  if (!event.shiftKey) return { type: "move", dx, dy };
+  return state.window ? { type: "pan", dq: dy * panStep(state, 0), dk: dx * panStep(state, 2) } : null;
+};
 
 /** An eighth of the window: some keys, not hundreds, from end to end. */
 function panStep({ window }, side) {
@@ -276,7 +278,8 @@ export const KEYS = [
 export function keyAction(event, state) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return null;
   const tag = event.target?.tagName;
-  if (["INPUT", "SELECT", "TEXTAREA"].includes(tag) || (tag === "BUTTON" && ["Enter", " "].includes(event.key))) return null;
+  const pressed = tag === "BUTTON" && ["Enter", " "].includes(event.key);
+  if (pressed || ["INPUT", "SELECT", "TEXTAREA"].includes(tag)) return null;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const found = KEYS.find(([, , actions]) => Object.hasOwn(actions, key));
   return found ? found[2][key](state, event) : null;

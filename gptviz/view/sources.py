@@ -5,6 +5,7 @@ Knows nothing of torch: a tensor is what has `detach`. Shapes: L layers, H heads
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,16 +51,18 @@ class TraceSource:
         first = trace.blocks[0].attention
         (_, h, t, _), s = first.q.shape, first.k.shape[2]
         self.shape = (len(trace.blocks), int(h), int(t), int(s))
+        self.lock = threading.Lock()  # one view may be shown to many visitors
         self.kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def layer(self, index: int) -> np.ndarray:
         """(H, T, S) float32."""
         if (found := self.kept.get(index)) is None:
-            found = self.trace.layer_weights(index)
-        self.kept[index] = found
-        self.kept.move_to_end(index)
-        while len(self.kept) > KEPT_LAYERS:
-            self.kept.popitem(last=False)
+            found = self.trace.layer_weights(index)  # outside the lock: others need not wait for it
+        with self.lock:
+            self.kept[index] = found
+            self.kept.move_to_end(index)
+            while len(self.kept) > KEPT_LAYERS:
+                self.kept.popitem(last=False)
         return found
 
     def mask(self) -> np.ndarray:

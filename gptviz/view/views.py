@@ -26,7 +26,8 @@ HASHED_CELLS = 2**24  # up to so many weights all of them make the id
 class AttentionView:
     """The attention of one text, in every head, to look at. Made by `attention_view`; see there.
 
-    In a notebook it shows itself; `save` writes a file that needs nothing else; `gptviz.ui` shows it in Streamlit.
+    In a notebook it shows itself, at `state`; `save` writes a file that needs nothing else; in Streamlit,
+    `gptviz.ui.attention_view` shows it.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class AttentionView:
         self.masked = masked  # broadcasts to (L, H, T, S), or None
         self.names, self.title = names, title
         self.rows_sum_to_one = rows_sum_to_one
+        self.state = ViewState()  # what is seen at first; yours to set
 
     def __repr__(self) -> str:
         return f"AttentionView({self.title!r}, shape={self.shape})"
@@ -81,7 +83,6 @@ class AttentionView:
         Raises:
             ValueError: for a window that is empty, out of range, or larger than 128 x 128 and no single row or column.
         """
-        layer, head = divmod(self._check_head(i), self.shape[1])
         t, s = self.shape[2:]
         q1, k1 = t if q1 is None else q1, s if k1 is None else k1
         if not (0 <= q0 < q1 <= t and 0 <= k0 < k1 <= s):
@@ -91,6 +92,11 @@ class AttentionView:
                 f"expected at most {EXACT_SIDE} x {EXACT_SIDE} weights, or one row or column, found {q1 - q0} x "
                 f"{k1 - k0}; ask for parts"
             )
+        return self.window(i, q0, q1, k0, k1)
+
+    def window(self, i: int, q0: int, q1: int, k0: int, k1: int) -> bytes:
+        """The blob of a window of any size, as `exact`, which is what a browser may ask for."""
+        layer, head = divmod(self._check_head(i), self.shape[1])
         cells = self.source.layer(layer)[head, q0:q1, k0:k1]
         header = {"kind": "exact", "id": self.id, "i": i, "q0": q0, "q1": q1, "k0": k0, "k1": k1}
         return payload.pack(header, np.ascontiguousarray(cells, dtype="<f4").tobytes())
@@ -100,14 +106,14 @@ class AttentionView:
 
         Args:
             height: of the view, in pixels.
-            selection: what it shows at first.
+            selection: what it shows at first; `state` without.
 
         The page has every head as codes. It has exact weights too while they take at most 700 kB; otherwise its
         numbers are led by "≈": they are right to 0.004.
         """
         from gptviz.view.html import page
 
-        return page(self, height, selection or ViewState())
+        return page(self, height, selection or self.state)
 
     def save(self, path: str | Path, height: int = 640, selection: ViewState | None = None) -> None:
         """Write `html` to a file."""

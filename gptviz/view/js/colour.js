@@ -19,9 +19,9 @@ const STOPS = [
   [74, 160, 139], [127, 186, 138], [188, 210, 146], [250, 236, 173],
 ];
 const MASKED_LIGHT = [229, 229, 232];
-const MASKED_DARK = [62, 62, 66];
-const ERROR = [194, 23, 141];
-const ERROR_STRIPE = [74, 10, 55];
+const MASKED_DARK = [72, 72, 74];
+const ERROR = [235, 0, 255]; // of all magentas the one farthest from the ramp to eyes without red or green cones
+const ERROR_STRIPE = [0, 0, 0];
 // Okabe and Ito's colours, which the colour-blind can tell apart. The first four are seen on white and on black; the
 // fifth is the page's ink.
 const CATEGORICAL = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", null, "#e69f00", "#56b4e9"];

@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as lines from "../../gptviz/view/js/lines.js";
+import { seeded, softmaxRow, whole } from "./helpers.mjs";
+
+test("as few of the largest weights are kept as hold the mass", () => {
+  const random = seeded(7);
+  for (let round = 0; round < 300; round++) {
+    const row = softmaxRow(random, whole(random, 1, 40), 12 * random());
+    const mass = 0.05 + 0.95 * random();
+    const kept = lines.keptLines(row, mass);
+    const sum = (some) => some.reduce((total, k) => total + row[k], 0);
+    assert.ok(sum(kept) >= mass - 1e-9);
+    assert.ok(sum(kept.slice(0, -1)) < mass, "one fewer would have been enough");
+    assert.equal(new Set(kept).size, kept.length);
+    for (let n = 1; n < kept.length; n++) assert.ok(row[kept[n - 1]] >= row[kept[n]], "largest first");
+    const left = row.filter((_, k) => !kept.includes(k));
+    assert.ok(left.every((w) => w <= row[kept.at(-1)]), "a larger one was left out");
+  }
+});
+
+test("of equal weights the earlier ones are kept", () => {
+  assert.deepEqual(lines.keptLines([0.25, 0.25, 0.25, 0.25], 0.5), [0, 1]);
+  assert.deepEqual(lines.keptLines([0.2, 0.4, 0.2, 0.2], 0.5), [1, 0]);
+  assert.deepEqual(lines.keptLines([0, 0.5, 0, 0.5], 0.6), [1, 3]);
+});
+
+test("all of a row is all but its zeros, however small they are", () => {
+  assert.deepEqual(lines.keptLines(Float32Array.from([0, 1e-30, 1, 0]), 1), [2, 1]);
+  assert.deepEqual(lines.keptLines([1], 0.9), [0]);
+});
+
+test("nothing is kept of a row that is masked, wrong or wanted not at all", () => {
+  assert.deepEqual(lines.keptLines([0, 0, 0], 0.9), []);
+  assert.deepEqual(lines.keptLines([0.5, NaN, 0.5], 0.9), []);
+  assert.deepEqual(lines.keptLines([0.5, 0.5], 0), []);
+  assert.deepEqual(lines.keptLines([], 0.5), []);
+});
+
+test("the row itself is left as it was", () => {
+  const row = Float32Array.from([0.1, 0.7, 0.2]);
+  lines.keptLines(row, 0.9);
+  assert.deepEqual([...row], [...Float32Array.from([0.1, 0.7, 0.2])]);
+});
+
+test("lines are those that queries keep, of the tokens that are meant", () => {
+  const random = seeded(8);
+  for (let round = 0; round < 200; round++) {
+    const [T, S] = [whole(random, 1, 9), whole(random, 1, 9)];
+    const rows = Array.from({ length: T }, () => softmaxRow(random, S));
+    const some = (n) => Array.from({ length: n }, (_, i) => i).filter(() => random() < 0.4);
+    const [queries, keys] = [some(T), some(S)];
+    const hovered = [null, { side: "query", at: whole(random, 0, T - 1) }, { side: "key", at: whole(random, 0, S - 1) }][
+      whole(random, 0, 2)
+    ];
+    const window = random() < 0.5 ? null : [0, whole(random, 1, T), whole(random, 0, S - 1), S];
+    const mass = random();
+    const found = lines.lineSet({ row: (q) => rows[q], T, queries, keys, mass, hovered, window });
+    const meant = (q, k) => {
+      if (window && (q < window[0] || q >= window[1] || k < window[2] || k >= window[3])) return false;
+      if (hovered) return hovered.side === "query" ? hovered.at === q : hovered.at === k;
+      return (!queries.length || queries.includes(q)) && (!keys.length || keys.includes(k));
+    };
+    const expected = [];
+    rows.forEach((row, q) => lines.keptLines(row, mass).forEach((k) => meant(q, k) && expected.push({ q, k, w: row[k] })));
+    assert.deepEqual(found, expected);
+  }
+});
+
+test("a row that has not come yet has no lines", () => {
+  assert.deepEqual(lines.lineSet({ row: () => null, T: 3 }), []);
+});
+
+test("the strongest lines, and how many there are besides", () => {
+  const all = [0.1, 0.9, 0.5, 0.7].map((w, k) => ({ q: 0, k, w }));
+  const { shown, left } = lines.strongestLines(all, 2);
+  assert.deepEqual([shown.map((line) => line.w), left], [[0.9, 0.7], 2]);
+  assert.deepEqual(lines.strongestLines(all, 4), { shown: all, left: 0 });
+});
+
+test("opacity grows with the weight and with nothing else; a small weight is still seen", () => {
+  for (let step = 1; step <= 100; step++) assert.ok(lines.lineOpacity(step / 100) > lines.lineOpacity((step - 1) / 100));
+  assert.ok(lines.lineOpacity(1e-6) > 0.05);
+  assert.equal(lines.lineOpacity(1), 1);
+  assert.equal(lines.lineOpacity.length, 1); // not of how many heads there are
+});
+
+test("a token is hit where it is drawn, on either side, zoomed or not", () => {
+  const random = seeded(9);
+  for (let round = 0; round < 100; round++) {
+    const [T, S] = [whole(random, 1, 30), whole(random, 1, 30)];
+    const q0 = whole(random, 0, T - 1);
+    const k0 = whole(random, 0, S - 1);
+    const window = random() < 0.5 ? null : [q0, whole(random, q0 + 1, T), k0, whole(random, k0 + 1, S)];
+    const geometry = lines.columnsGeometry({ T, S, width: 500, margin: 120, row: whole(random, 8, 30), top: 17, window });
+    const [first, end, kFirst, kEnd] = geometry.window;
+    for (let q = first; q < end; q++) {
+      assert.deepEqual(lines.hitToken(geometry, 60, geometry.y("query", q)), { side: "query", at: q });
+    }
+    for (let k = kFirst; k < kEnd; k++) {
+      assert.deepEqual(lines.hitToken(geometry, 440, geometry.y("key", k)), { side: "key", at: k });
+    }
+    assert.equal(lines.hitToken(geometry, 250, geometry.y("query", first)), null);
+    assert.equal(lines.hitToken(geometry, 60, geometry.y("query", end)), null);
+    assert.equal(lines.hitToken(geometry, 60, 5), null);
+  }
+});
+
+test("every point of a line hits it, or one that lies over it", () => {
+  const random = seeded(10);
+  const geometry = lines.columnsGeometry({ T: 12, S: 12, width: 600, margin: 150 });
+  const all = Array.from({ length: 40 }, () => ({ q: whole(random, 0, 11), k: whole(random, 0, 11), w: random() }));
+  for (let round = 0; round < 500; round++) {
+    const n = whole(random, 0, all.length - 1);
+    const [x0, y0, x1, y1] = lines.lineEnds(geometry, all[n], 1, 3);
+    const along = random();
+    const hit = lines.hitLine(geometry, all, x0 + along * (x1 - x0), y0 + along * (y1 - y0), 4, 1, 3);
+    assert.ok(hit >= 0);
+    const [, hy0, , hy1] = lines.lineEnds(geometry, all[hit], 1, 3);
+    const there = hy0 + along * (hy1 - hy0);
+    assert.ok(Math.abs(there - (y0 + along * (y1 - y0))) < 1e-6);
+  }
+  assert.equal(lines.hitLine(geometry, [{ q: 0, k: 0, w: 1 }], 300, geometry.y("query", 0) + 5), -1);
+  assert.equal(lines.hitLine(geometry, all, 10, 50), -1);
+});
+
+test("heads that are drawn together start side by side, inside of their token's row", () => {
+  for (const slots of [1, 2, 3, 5]) {
+    const geometry = lines.columnsGeometry({ T: 3, S: 3, width: 400, margin: 100, row: 22 });
+    const starts = Array.from({ length: slots }, (_, slot) => lines.lineEnds(geometry, { q: 1, k: 1 }, slot, slots)[1]);
+    assert.equal(new Set(starts).size, slots);
+    for (const y of starts) assert.ok(Math.abs(y - geometry.y("query", 1)) < 11);
+    const middle = starts.reduce((sum, y) => sum + y, 0) / slots;
+    assert.ok(Math.abs(middle - geometry.y("query", 1)) < 1e-9);
+  }
+});

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from gptviz.analysis import masking
+from gptviz.figures.style import ink_labels
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
 from gptviz.ui.strip import token_strip
@@ -55,6 +56,7 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) ->
         if points:
             choose(points[0])
 
+    ink_labels(figure)
     st.plotly_chart(figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=CONFIG)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from gptviz.figures.style import visible
+from gptviz.figures.style import ink_labels, visible
 
 ICON, WORDMARK = (str(Path(__file__).parent / "assets" / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
@@ -29,7 +29,7 @@ def escape(token: str) -> str:
 def plot(fig: go.Figure, key: str) -> None:
     """A figure in the width of its place, to be saved as SVG under the name `key`."""
     config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": key, "scale": 2}}
-    st.plotly_chart(fig, key=key, theme="streamlit", width="stretch", config=config)
+    st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=config)
 
 
 def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:

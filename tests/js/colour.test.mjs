@@ -13,7 +13,8 @@ const fromRamp = (other, vision) => Math.min(...EVERY_SHARE.map((share) => apart
 test("the ramp is the one of all other figures", () => {
   const style = readFileSync(new URL("../../gptviz/figures/style.py", import.meta.url), "utf-8");
   const block = style.slice(style.indexOf("SEQUENTIAL:"), style.indexOf("DIVERGING:"));
-  const stops = [...block.matchAll(/\[([\d.]+), "rgb\((\d+),(\d+),(\d+)\)"\]/g)].map((match) => match.slice(1).map(Number));
+  const found = [...block.matchAll(/\[([\d.]+), "rgb\((\d+),(\d+),(\d+)\)"\]/g)];
+  const stops = found.map((match) => match.slice(1).map(Number));
   assert.equal(stops.length, 9);
   for (const [share, ...rgb] of stops) assert.deepEqual(colour.rampAt(share), rgb);
   const bytes = colour.ramp();

@@ -47,12 +47,14 @@ export function headerOf({ id = "a", L = 1, H = 1, T = 2, S = T, factor = 1, ...
     names: Array.from({ length: N }, (_, i) => `${Math.floor(i / H)}.${i % H}`),
     queries: tokens(T, "q"), keys: T === S ? null : tokens(S, "k"), axes: ["query", "key"],
     largest: 1, rows_sum_to_one: true, errors: {}, title: "",
-    heads: { entropy: each(1), distance: each(1), first: each(0), previous: each(0), diagonal: each(0), kind: each("spread") },
+    heads: {
+      entropy: each(1), distance: each(1), first: each(0), previous: each(0), diagonal: each(0), kind: each("spread"),
+    },
     ...more,
   };
 }
 
-/** The colours of one overview's cells as they come from Python: (N, P_t, P_s) codes. */
+/** An overview; its codes (N, P_t, P_s) are all the weight 0 if not given. */
 export function overviewBlob(given, codes) {
   const header = headerOf(given);
   return blobOf(header, codes ?? new Uint8Array(header.L * header.H * header.P[0] * header.P[1]).fill(1));

@@ -15,7 +15,8 @@ function randomWindow(random, T, S) {
 function assertInside(window, T, S) {
   if (window === null) return;
   const [q0, q1, k0, k1] = window;
-  assert.ok(window.every(Number.isInteger) && q0 >= 0 && q0 < q1 && q1 <= T && k0 >= 0 && k0 < k1 && k1 <= S, `${window}`);
+  assert.ok(window.every(Number.isInteger), `${window}`);
+  assert.ok(q0 >= 0 && q0 < q1 && q1 <= T && k0 >= 0 && k0 < k1 && k1 <= S, `${window} in ${T} x ${S}`);
   assert.ok(q1 - q0 < T || k1 - k0 < S, "all of it is null");
 }
 
@@ -27,8 +28,8 @@ test("panels do not overlap, stay inside, and are hit where they are and nowhere
     const n = whole(random, 1, 150);
     const width = whole(random, 80, 1400);
     const columns = random() < 0.5 ? undefined : whole(random, 1, 20);
-    const given = { n, width, ratio: 0.3 + 2 * random(), gap: whole(random, 1, 12), label: whole(random, 0, 30), columns };
-    const grid = layout.gridLayout(given);
+    const given = { n, width, ratio: 0.3 + 2 * random(), gap: whole(random, 1, 12), label: whole(random, 0, 30) };
+    const grid = layout.gridLayout({ ...given, columns });
     assert.equal(grid.boxes.length, n);
     grid.boxes.forEach(({ x, y, w, h }, place) => {
       assert.ok(x >= 0 && y >= 0 && x + w <= width && y + h + given.label <= grid.height, `${place} is outside`);
@@ -197,7 +198,8 @@ test("panning keeps the size and stops at the edges; following moves as little a
 test("a window from outside is cut to the matrix, as in Python; nonsense is none", () => {
   assert.deepEqual(layout.fitWindow([-3, 5, 2, 99], 10, 10), [0, 5, 2, 10]);
   assert.deepEqual(layout.fitWindow([3, 4, 2, 3], 10, 10), [3, 4, 2, 3]);
-  for (const none of [null, "0-1-2-3", [0, 10, 0, 10], [5, 5, 0, 3], [8, 2, 0, 3], [0, 1, 2], [0, NaN, 0, 3], [11, 12, 0, 3]]) {
+  const empty = [[0, 10, 0, 10], [5, 5, 0, 3], [8, 2, 0, 3], [11, 12, 0, 3]];
+  for (const none of [...empty, null, "0-1-2-3", [0, 1, 2], [0, NaN, 0, 3], [0, 1.5, 0, 3]]) {
     assert.equal(layout.fitWindow(none, 10, 10), null);
   }
 });

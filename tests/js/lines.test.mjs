@@ -51,9 +51,8 @@ test("lines are those that queries keep, of the tokens that are meant", () => {
     const rows = Array.from({ length: T }, () => softmaxRow(random, S));
     const some = (n) => Array.from({ length: n }, (_, i) => i).filter(() => random() < 0.4);
     const [queries, keys] = [some(T), some(S)];
-    const hovered = [null, { side: "query", at: whole(random, 0, T - 1) }, { side: "key", at: whole(random, 0, S - 1) }][
-      whole(random, 0, 2)
-    ];
+    const [side, end] = random() < 0.5 ? ["query", T] : ["key", S];
+    const hovered = random() < 0.4 ? null : { side, at: whole(random, 0, end - 1) };
     const window = random() < 0.5 ? null : [0, whole(random, 1, T), whole(random, 0, S - 1), S];
     const mass = random();
     const found = lines.lineSet({ row: (q) => rows[q], T, queries, keys, mass, hovered, window });
@@ -63,7 +62,9 @@ test("lines are those that queries keep, of the tokens that are meant", () => {
       return (!queries.length || queries.includes(q)) && (!keys.length || keys.includes(k));
     };
     const expected = [];
-    rows.forEach((row, q) => lines.keptLines(row, mass).forEach((k) => meant(q, k) && expected.push({ q, k, w: row[k] })));
+    rows.forEach((row, q) => {
+      for (const k of lines.keptLines(row, mass)) if (meant(q, k)) expected.push({ q, k, w: row[k] });
+    });
     assert.deepEqual(found, expected);
   }
 });
@@ -72,15 +73,9 @@ test("a row that has not come yet has no lines", () => {
   assert.deepEqual(lines.lineSet({ row: () => null, T: 3 }), []);
 });
 
-test("the strongest lines, and how many there are besides", () => {
-  const all = [0.1, 0.9, 0.5, 0.7].map((w, k) => ({ q: 0, k, w }));
-  const { shown, left } = lines.strongestLines(all, 2);
-  assert.deepEqual([shown.map((line) => line.w), left], [[0.9, 0.7], 2]);
-  assert.deepEqual(lines.strongestLines(all, 4), { shown: all, left: 0 });
-});
-
 test("opacity grows with the weight and with nothing else; a small weight is still seen", () => {
-  for (let step = 1; step <= 100; step++) assert.ok(lines.lineOpacity(step / 100) > lines.lineOpacity((step - 1) / 100));
+  const steps = Array.from({ length: 101 }, (_, step) => lines.lineOpacity(step / 100));
+  for (let step = 1; step <= 100; step++) assert.ok(steps[step] > steps[step - 1]);
   assert.ok(lines.lineOpacity(1e-6) > 0.05);
   assert.equal(lines.lineOpacity(1), 1);
   assert.equal(lines.lineOpacity.length, 1); // not of how many heads there are
@@ -93,7 +88,8 @@ test("a token is hit where it is drawn, on either side, zoomed or not", () => {
     const q0 = whole(random, 0, T - 1);
     const k0 = whole(random, 0, S - 1);
     const window = random() < 0.5 ? null : [q0, whole(random, q0 + 1, T), k0, whole(random, k0 + 1, S)];
-    const geometry = lines.columnsGeometry({ T, S, width: 500, margin: 120, row: whole(random, 8, 30), top: 17, window });
+    const row = whole(random, 8, 30);
+    const geometry = lines.columnsGeometry({ T, S, width: 500, margin: 120, row, top: 17, window });
     const [first, end, kFirst, kEnd] = geometry.window;
     for (let q = first; q < end; q++) {
       assert.deepEqual(lines.hitToken(geometry, 60, geometry.y("query", q)), { side: "query", at: q });

@@ -70,13 +70,6 @@ export function lineSet({ row, T, queries = [], keys = [], mass = 0.9, hovered =
   return lines;
 }
 
-/** The strongest lines, at most `most`; `left` says how many are not among them. */
-export function strongestLines(lines, most) {
-  if (lines.length <= most) return { shown: lines, left: 0 };
-  const shown = [...lines].sort((a, b) => b.w - a.w || a.q - b.q || a.k - b.k).slice(0, most);
-  return { shown, left: lines.length - most };
-}
-
 /** Opacity of a line by its weight alone: it is the same however many heads are drawn. */
 export function lineOpacity(weight) {
   return FAINTEST + (1 - FAINTEST) * Math.sqrt(Math.min(1, Math.max(0, weight)));

@@ -50,7 +50,7 @@ export function initialState(header, given = {}) {
     pins: within(given.pins, L * H).slice(0, MOST_PINS),
     scale: among(given.scale, SCALES),
     sort: among(given.sort, SORT_ORDERS),
-    mass: given.mass > 0 && given.mass <= 1 ? Number(given.mass) : DEFAULT_MASS,
+    mass: given.mass > 0 && given.mass <= 1 ? thousandths(given.mass) : DEFAULT_MASS,
     way: among(given.way, SENTENCE_WAYS),
     window: fitWindow(given.window, T, S),
     cell: [0, 1].map((side) => within([given.cell?.[side]], [T, S][side])[0] ?? null),
@@ -99,7 +99,7 @@ const CHANGES = {
   point: (state, { q = null, k = null }) => ({ cell: [q, k] }),
   open: (state, { layer = state.layer, head = state.head }) =>
     state.mode === "overview" ? { mode: "matrix", layer, head, cell: NOWHERE } : chooseCell(state),
-  back: (state) => goBack(state),
+  back: (state) => (hasCursor(state) ? { cell: NOWHERE } : { mode: "overview" }),
   mode: (state, { mode }) => ({ mode, cell: NOWHERE }),
   scale: (state, { scale }) => ({ scale: scale ?? nextOf(SCALES, state.scale) }),
   sort: (state, { sort }) => ({ sort: sort ?? nextOf(SORT_ORDERS, state.sort) }),
@@ -108,7 +108,7 @@ const CHANGES = {
   toggle: (state, { side, at }) =>
     side === "key" ? { keys: flip(state.keys, at) } : { queries: flip(state.queries, at) },
   clear: () => ({ queries: [], keys: [], cell: NOWHERE }),
-  mass: (state, { mass, by = 0 }) => ({ mass: clipMass(mass ?? state.mass + by) }),
+  mass: (state, { mass, by = 0 }) => ({ mass: Math.min(1, Math.max(MASS_STEP, mass ?? state.mass + by)) }),
   window: (state, { window }) => ({ window }),
   zoom: (state, { factor, about }, { T, S }) => ({
     window: zoomBy(state.window, factor, T, S, about ?? cursorOf(state)),
@@ -146,8 +146,9 @@ function clip(at, n) {
   return Math.min(n - 1, Math.max(0, at));
 }
 
-function clipMass(mass) {
-  return Math.min(1, Math.max(MASS_STEP, Math.round(1000 * mass) / 1000)); // thousandths: a link stays short
+/** Rounded, so that a link stays short and 0.9 + 0.05 is 0.95. */
+function thousandths(share) {
+  return Math.max(1, Math.round(1000 * share)) / 1000;
 }
 
 function stepHead(state, by, header) {
@@ -196,10 +197,10 @@ export function sentenceSides(way) {
 function moveToEdge(state, end, header) {
   if (state.mode === "overview") return stepHead(state, end * header.L * header.H, header);
   const far = end * (header.T + header.S);
-  const start = state.mode === "matrix" || state.cell.some((at) => at !== null) ? state.cell : [0, null];
-  const from = state.mode === "matrix" ? start.map((at) => at ?? 0) : start;
-  const across = state.mode === "matrix" ? { dx: far, dy: 0 } : { dx: 0, dy: far };
-  return moveCell({ ...state, cell: from }, across, header);
+  const matrix = state.mode === "matrix";
+  const start = cursorSide(state) === "key" ? [null, 0] : [0, null]; // for a cursor that is not shown yet
+  const cell = matrix ? state.cell.map((at) => at ?? 0) : hasCursor(state) ? state.cell : start;
+  return moveCell({ ...state, cell }, matrix ? { dx: far, dy: 0 } : { dx: 0, dy: far }, header);
 }
 
 /** The cursor's tokens become chosen, or no longer; in a matrix its query and its key go together. */
@@ -209,9 +210,8 @@ function chooseCell({ mode, cell: [q, k], queries, keys }) {
   return { queries: q === null ? queries : flip(queries, q), keys: k === null ? keys : flip(keys, k) };
 }
 
-/** One thing less: the cursor, or the mode. */
-function goBack(state) {
-  return state.cell.some((at) => at !== null) ? { cell: NOWHERE } : { mode: "overview" };
+function hasCursor({ cell }) {
+  return cell.some((at) => at !== null);
 }
 
 function cursorOf({ cell: [q, k] }) {
@@ -248,7 +248,9 @@ export const KEYS = [
   ["Enter, Space", "open the head; elsewhere choose the token or cell, or no longer", {
     Enter: always({ type: "open" }), " ": always({ type: "open" }),
   }],
-  ["Escape", "back: first the cursor goes, then the overview comes", { Escape: always({ type: "back" }) }],
+  ["Escape", "back: first the cursor goes, then the overview comes", {
+    Escape: (state) => (hasCursor(state) || state.mode !== "overview" ? { type: "back" } : null), // else the host's
+  }],
   ["1 2 3 4", "overview, matrix, lines, sentence",
     Object.fromEntries(VIEW_MODES.map((mode, n) => [String(n + 1), always({ type: "mode", mode })]))],
   ["p", "pin the head beside the others, or no longer", { p: always({ type: "pin" }) }],

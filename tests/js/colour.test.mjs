@@ -17,6 +17,7 @@ test("the ramp is the one of all other figures", () => {
   const stops = found.map((match) => match.slice(1).map(Number));
   assert.equal(stops.length, 9);
   for (const [share, ...rgb] of stops) assert.deepEqual(colour.rampAt(share), rgb);
+  assert.deepEqual(colour.rampAt(1 / 32), [20, 38, 62]); // a quarter of the way to the second stop, rounded
   const bytes = colour.ramp();
   assert.equal(bytes.length, 1024);
   assert.deepEqual([...bytes.slice(0, 4)], [...stops[0].slice(1), 255]);
@@ -110,6 +111,14 @@ test("a tick stands where its weight is on the bar", () => {
     }
   }
   assert.deepEqual(colour.legendTicks("row").map((tick) => tick.at), [0, 1]);
+});
+
+test("contrast is that of WCAG", () => {
+  const grey = (level) => [level, level, level];
+  assert.ok(Math.abs(contrast(grey(0), grey(255)) - 21) < 1e-9);
+  assert.equal(contrast(grey(119), grey(255)).toFixed(2), "4.48"); // the darkest grey that fails on white is #777777
+  assert.equal(contrast([255, 0, 0], grey(255)).toFixed(2), "4.00");
+  assert.equal(contrast(grey(5), grey(0)).toFixed(3), "1.030"); // 5 / 255 / 12.92 is on the straight part
 });
 
 test("ink on any colour has the contrast of text, 4.5 : 1", () => {

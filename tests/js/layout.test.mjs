@@ -41,7 +41,9 @@ test("panels do not overlap, stay inside, and are hit where they are and nowhere
     assert.equal(layout.hitGrid(grid, -1, 0), -1);
     assert.equal(layout.hitGrid(grid, 0, -1), -1);
     const shapes = new Set(grid.boxes.map(({ w, h }) => `${w} ${h}`));
-    assert.equal(shapes.size, 1);
+    assert.deepEqual([...shapes], [grid.size.join(" ")]);
+    assert.equal(grid.size[1], Math.max(8, Math.round(grid.size[0] * given.ratio)));
+    assert.equal(grid.height, grid.boxes.at(-1).y + grid.size[1] + given.label);
   }
 });
 
@@ -74,6 +76,9 @@ test("a cell and its pixels are inverse, for every cell that is shown", () => {
         assert.deepEqual(axes.toCell(x + axes.cell[0] / 2, y + axes.cell[1] / 2), { q, k });
       }
     }
+    const cell = (q, k) => axes.toPixel(q, k).map((corner, side) => corner + axes.cell[side] / 2); // its middle
+    for (const { index, at } of axes.rows) assert.ok(Math.abs(at - cell(index, k0)[1]) < 1e-6);
+    for (const { index, at } of axes.columns) assert.ok(Math.abs(at - cell(q0, index)[0]) < 1e-6);
     assert.equal(axes.toCell(axes.left - 1, axes.top + 1), null);
     assert.equal(axes.toCell(axes.left + axes.size[0] + 0.01, axes.top + 1), null);
     assert.equal(axes.toCell(axes.left + 1, axes.top + axes.size[1] + 0.01), null);
@@ -98,7 +103,10 @@ test("labels never run into each other nor out of their margin", () => {
     };
     check(axes.rows, tokens.queries, axes.left, font);
     check(axes.columns, tokens.keys, axes.upright ? axes.top : axes.cell[0], font);
-    assert.ok(axes.left <= width / 3 + 0.5, "the labels leave room for the matrix");
+    const [left, top] = [tokens.queries, tokens.keys].map((texts) => Math.max(...texts.map(measure)) + 10);
+    assert.equal(axes.left, Math.round(Math.max(23, Math.min(left, 140, width / 3))));
+    assert.equal(axes.top, Math.round(Math.max(23, Math.min(top, 110, height / 3))));
+    if (axes.cell[1] >= 17) assert.equal(axes.rows.length, axes.window[1] - axes.window[0], "there is room for all");
   }
 });
 
@@ -167,7 +175,8 @@ test("a rubber band shows both of its ends, whichever way it was drawn", () => {
     assert.deepEqual(window, layout.zoomTo(to, from, T, S));
     const [q0, q1, k0, k1] = window ?? [0, T, 0, S];
     for (const { q, k } of [from, to]) assert.ok(q >= q0 && q < q1 && k >= k0 && k < k1);
-    assert.ok(q1 - q0 >= 4 && k1 - k0 >= 4);
+    const spans = [Math.abs(from.q - to.q), Math.abs(from.k - to.k)].map((span) => Math.max(4, span + 1));
+    assert.deepEqual([q1 - q0, k1 - k0], spans);
   }
 });
 
@@ -185,6 +194,11 @@ test("zooming in keeps the cell it is about in sight, and never sticks on the wa
     for (let step = 0; step < 40; step++) window = layout.zoomBy(window, 1 / 1.5, T, S, about);
     assert.equal(window, null);
   }
+});
+
+test("without a cell, zooming is about the middle", () => {
+  assert.deepEqual(layout.zoomBy(null, 2, 100, 60), [25, 75, 15, 45]);
+  assert.deepEqual(layout.zoomBy([20, 40, 10, 30], 0.5, 100, 60), [10, 50, 0, 40]);
 });
 
 test("panning keeps the size and stops at the edges; following moves as little as it must", () => {

@@ -53,7 +53,8 @@ test("lines are those that queries keep, of the tokens that are meant", () => {
     const [queries, keys] = [some(T), some(S)];
     const [side, end] = random() < 0.5 ? ["query", T] : ["key", S];
     const hovered = random() < 0.4 ? null : { side, at: whole(random, 0, end - 1) };
-    const window = random() < 0.5 ? null : [0, whole(random, 1, T), whole(random, 0, S - 1), S];
+    const k0 = whole(random, 0, S - 1);
+    const window = random() < 0.5 ? null : [0, whole(random, 1, T), k0, whole(random, k0 + 1, S)];
     const mass = random();
     const found = lines.lineSet({ row: (q) => rows[q], T, queries, keys, mass, hovered, window });
     const meant = (q, k) => {
@@ -90,7 +91,10 @@ test("a token is hit where it is drawn, on either side, zoomed or not", () => {
     const window = random() < 0.5 ? null : [q0, whole(random, q0 + 1, T), k0, whole(random, k0 + 1, S)];
     const row = whole(random, 8, 30);
     const geometry = lines.columnsGeometry({ T, S, width: 500, margin: 120, row, top: 17, window });
-    const [first, end, kFirst, kEnd] = geometry.window;
+    const [first, end, kFirst, kEnd] = window ?? [0, T, 0, S];
+    assert.deepEqual(geometry.window, [first, end, kFirst, kEnd]);
+    assert.equal(geometry.height, 17 + row * Math.max(end - first, kEnd - kFirst));
+    assert.equal(geometry.y("query", first), 17 + row / 2);
     for (let q = first; q < end; q++) {
       assert.deepEqual(lines.hitToken(geometry, 60, geometry.y("query", q)), { side: "query", at: q });
     }
@@ -99,7 +103,7 @@ test("a token is hit where it is drawn, on either side, zoomed or not", () => {
     }
     assert.equal(lines.hitToken(geometry, 250, geometry.y("query", first)), null);
     assert.equal(lines.hitToken(geometry, 60, geometry.y("query", end)), null);
-    assert.equal(lines.hitToken(geometry, 60, 5), null);
+    for (const [x, y] of [[60, 5], [-1, 20], [501, 20]]) assert.equal(lines.hitToken(geometry, x, y), null);
   }
 });
 
@@ -122,11 +126,12 @@ test("every point of a line hits it, or one that lies over it", () => {
 });
 
 test("heads that are drawn together start side by side, inside of their token's row", () => {
-  for (const slots of [1, 2, 3, 5]) {
-    const geometry = lines.columnsGeometry({ T: 3, S: 3, width: 400, margin: 100, row: 22 });
+  for (const [slots, row] of [[1, 22], [2, 22], [3, 22], [5, 22], [5, 9], [2, 60]]) {
+    const geometry = lines.columnsGeometry({ T: 3, S: 3, width: 400, margin: 100, row });
     const starts = Array.from({ length: slots }, (_, slot) => lines.lineEnds(geometry, { q: 1, k: 1 }, slot, slots)[1]);
     assert.equal(new Set(starts).size, slots);
-    for (const y of starts) assert.ok(Math.abs(y - geometry.y("query", 1)) < 11);
+    for (const y of starts) assert.ok(Math.abs(y - geometry.y("query", 1)) < row / 2);
+    assert.ok(Math.max(...starts) - Math.min(...starts) <= 4 * (slots - 1), "a bundle stays a bundle");
     const middle = starts.reduce((sum, y) => sum + y, 0) / slots;
     assert.ok(Math.abs(middle - geometry.y("query", 1)) < 1e-9);
   }

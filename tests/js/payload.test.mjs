@@ -146,8 +146,10 @@ test("of a pooled picture there is no row until its exact one has come; a readin
   assert.equal(payload.columnAt(dataset, 0, 5), null);
   assert.equal(payload.readingAt(dataset, 0, 2, 3).block, 3);
   assert.match(payload.weightText(payload.readingAt(dataset, 0, 2, 3)), /^≈ 0\.15, the largest of 3 x 3$/);
-  payload.putBlob(exactBlob("a", 0, [5, 6, 0, 6], [0, 0.5, 0.25, 0.25, 0, 0]));
+  payload.putBlob(exactBlob("a", 0, [4, 6, 0, 6], [1, 0, 0, 0, 0, 0, 0, 0.5, 0.25, 0.25, 0, 0]));
+  assert.deepEqual([...payload.rowAt(dataset, 0, 4).weights], [1, 0, 0, 0, 0, 0]);
   assert.deepEqual([...payload.rowAt(dataset, 0, 5).weights], [0, 0.5, 0.25, 0.25, 0, 0]);
+  assert.equal(payload.rowAt(dataset, 0, 3), null);
   const beside = payload.readingAt(dataset, 0, 5, 4); // its block holds an error, but the cell is known and right
   assert.deepEqual([beside.exact, beside.error], [true, false]);
 });

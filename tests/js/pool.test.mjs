@@ -88,4 +88,5 @@ test("parts that reach over the edge show what is there", () => {
   assert.deepEqual([...maxPoolCodes(codes, 2, 2, 1, 3, [0, 2, -1, 4])], [3, 4, 4]);
   assert.deepEqual([...maxPoolCodes(codes, 2, 2, 2, 2, [0.5, 2.5, 0.5, 2.5])], [1, 2, 3, 4]);
   assert.deepEqual([...maxPoolCodes(codes, 2, 2, 2, 2, [1.5, 3.5, 1, 3])], [4, 4, 4, 4]);
+  assert.deepEqual([...maxPoolCodes(codes, 4, 1, 2, 1, [-2, 3, 0, 1])], [1, 3]); // both begin at the first row
 });

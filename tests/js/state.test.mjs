@@ -137,6 +137,7 @@ test("in a matrix the first arrow shows the cursor, the others move it, and the 
   assert.deepEqual(press(matrix, ["ArrowDown", "ArrowDown", "ArrowRight"]).cell, [1, 1]);
   assert.deepEqual(press(matrix, ["ArrowUp", "ArrowUp", "ArrowLeft"]).cell, [0, 0]);
   assert.deepEqual(press(matrix, ["ArrowUp", "End"]).cell, [0, 8]);
+  assert.deepEqual(press({ ...matrix, cell: [3, null] }, ["ArrowDown"]).cell, [3, 0]); // it was shown on one side only
   const zoomed = { ...matrix, window: [0, 4, 0, 4] };
   const walked = press(zoomed, ["ArrowDown", ...Array(5).fill("ArrowDown"), ...Array(5).fill("ArrowRight")]);
   assert.deepEqual([walked.cell, walked.window], [[5, 5], [2, 6, 2, 6]]);
@@ -203,7 +204,12 @@ test("zoom by keys is about the cursor; shift and an arrow pans; 0 shows all", (
   assert.ok(panned[0] < q0 && panned[1] - panned[0] === q1 - q0 && panned[2] === k0);
   assert.equal(states.keyAction({ key: "ArrowUp", shiftKey: true }, state), null);
   assert.equal(press(zoomed, ["0"], header).window, null);
-  assert.equal(press(zoomed, ["-", "-", "-", "-", "-", "-"], header).window, null);
+  for (const out of ["-", "−"]) assert.equal(press(zoomed, Array(6).fill(out), header).window, null);
+  const tall = headerOf({ T: 100, S: 10 }); // more queries than keys: neither side's limit is the other's
+  const low = { ...states.initialState(tall, { mode: "matrix", window: [80, 90, 0, 4] }), cell: [85, 1] };
+  assert.deepEqual(low.window, [80, 90, 0, 4]);
+  const far = press(low, [...Array(9).fill("Shift+ArrowDown"), ...Array(9).fill("Shift+ArrowRight")], tall);
+  assert.deepEqual(far.window, [89, 99, 6, 10]);
 });
 
 test("the threshold moves in steps, and stays a share", () => {

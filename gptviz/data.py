@@ -71,7 +71,7 @@ class Mixture:
 
     Args:
         sources: corpora with their shares of the rows.
-        repeats: share of rows that are one random sequence, repeated, as (from step, share) pairs in order; meant to
+        repeats: share of rows that are one random sequence, repeated, as (from step, share) pairs in order; they
             bring out induction heads.
         context: T, length of a row.
         batch: B, rows.

@@ -7,7 +7,7 @@ import pytest
 
 import gptviz
 from gptviz.checkpoint import CARD, WEIGHTS
-from gptviz.evaluate import bits_per_byte, previous_token_scores
+from gptviz.evaluate import bits_per_byte, induction_scores, previous_token_scores
 
 # Written for this test, so that no model has seen them.
 STORIES = [
@@ -43,6 +43,13 @@ def test_a_head_looks_at_the_previous_token_and_the_card_names_it(model) -> None
     assert scores.max() >= 0.6
     layer, head = np.unravel_index(scores.argmax(), scores.shape)
     assert f"{layer}.{head} puts" in (model.folder / CARD).read_text(encoding="utf-8")
+
+
+def test_a_head_finds_the_earlier_occurrence_and_the_card_names_it(model) -> None:
+    scores = induction_scores(model, seed=1)
+    assert scores.max() >= 0.4
+    layer, head = np.unravel_index(scores.argmax(), scores.shape)
+    assert f"{layer}.{head} is an induction" in (model.folder / CARD).read_text(encoding="utf-8")
 
 
 def test_it_goes_on_in_words(model) -> None:

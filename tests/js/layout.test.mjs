@@ -69,7 +69,11 @@ test("a cell and its pixels are inverse, for every cell that is shown", () => {
     const window = random() < 0.4 ? null : randomWindow(random, T, S);
     const [width, height] = [whole(random, 200, 1300), whole(random, 150, 900)];
     const axes = layout.axisGeometry({ tokens, width, height, window, measure });
-    const [q0, q1, k0, k1] = axes.window;
+    const [q0, q1, k0, k1] = window ?? [0, T, 0, S];
+    assert.deepEqual(axes.window, [q0, q1, k0, k1]);
+    const room = [(width - axes.left) / (k1 - k0), (height - axes.top) / (q1 - q0)];
+    const side = Math.min(56, ...room); // as large as there is room
+    assert.deepEqual(axes.cell, [side, side]);
     for (let q = q0; q < q1; q++) {
       for (let k = k0; k < k1; k++) {
         const [x, y] = axes.toPixel(q, k);
@@ -102,7 +106,7 @@ test("labels never run into each other nor out of their margin", () => {
       });
     };
     check(axes.rows, tokens.queries, axes.left, font);
-    check(axes.columns, tokens.keys, axes.upright ? axes.top : axes.cell[0], font);
+    check(axes.columns, tokens.keys, axes.upright ? axes.top : axes.cell[0] - 4, font);
     const [left, top] = [tokens.queries, tokens.keys].map((texts) => Math.max(...texts.map(measure)) + 10);
     assert.equal(axes.left, Math.round(Math.max(23, Math.min(left, 140, width / 3))));
     assert.equal(axes.top, Math.round(Math.max(23, Math.min(top, 110, height / 3))));

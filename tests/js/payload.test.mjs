@@ -65,6 +65,8 @@ test("pieces of a dataset may come in any order; it is there once its overview i
   assert.deepEqual(heard, ["a head", "a overview"]);
   assert.deepEqual([payload.pictureOf(dataset, 0).factor, payload.pictureOf(dataset, 1).factor], [2, 1]);
   assert.equal(payload.codeAt(payload.pictureOf(dataset, 1), 3, 3), 9);
+  const wide = blobOf({ kind: "head", id: "b", i: 0, factor: 1, P: [2, 3] }, Uint8Array.from([1, 2, 3, 4, 5, 6]));
+  assert.equal(payload.codeAt({ ...payload.readBlob(wide).header, codes: payload.readBlob(wide).payload }, 1, 2), 6);
 });
 
 test("the four datasets used last are kept, with what belongs to them", () => {

@@ -137,6 +137,8 @@ test("in a matrix the first arrow shows the cursor, the others move it, and the 
   assert.deepEqual(press(matrix, ["ArrowDown", "ArrowDown", "ArrowRight"]).cell, [1, 1]);
   assert.deepEqual(press(matrix, ["ArrowUp", "ArrowUp", "ArrowLeft"]).cell, [0, 0]);
   assert.deepEqual(press(matrix, ["ArrowUp", "End"]).cell, [0, 8]);
+  assert.deepEqual(press(matrix, ["End"]).cell, [0, 8]);
+  assert.deepEqual(press(matrix, Array(20).fill("ArrowDown")).cell, [5, 0]);
   assert.deepEqual(press({ ...matrix, cell: [3, null] }, ["ArrowDown"]).cell, [3, 0]); // it was shown on one side only
   const zoomed = { ...matrix, window: [0, 4, 0, 4] };
   const walked = press(zoomed, ["ArrowDown", ...Array(5).fill("ArrowDown"), ...Array(5).fill("ArrowRight")]);
@@ -183,6 +185,7 @@ test("in lines, left and right change the column and keep the height", () => {
   const at = press(DEFAULT, ["3", "ArrowDown", "ArrowDown", "ArrowDown"]);
   assert.deepEqual(at.cell, [2, null]);
   assert.deepEqual(press(at, ["ArrowRight"]).cell, [null, 2]);
+  assert.deepEqual(press(at, Array(20).fill("ArrowDown")).cell, [5, null]);
   assert.deepEqual(press(at, ["ArrowRight", "End", "ArrowLeft"]).cell, [5, null]); // there are fewer queries than keys
 });
 
@@ -202,6 +205,8 @@ test("zoom by keys is about the cursor; shift and an arrow pans; 0 shows all", (
   assert.ok(q0 <= 80 && q1 > 80 && k0 <= 10 && k1 > 10 && q1 - q0 < 25);
   const panned = press(zoomed, ["Shift+ArrowUp"], header).window;
   assert.ok(panned[0] < q0 && panned[1] - panned[0] === q1 - q0 && panned[2] === k0);
+  const half = { ...state, window: [0, 48, 0, 48] };
+  assert.deepEqual(press(half, ["Shift+ArrowRight", "Shift+ArrowDown"], header).window, [6, 54, 6, 54]);
   assert.equal(states.keyAction({ key: "ArrowUp", shiftKey: true }, state), null);
   assert.equal(press(zoomed, ["0"], header).window, null);
   for (const out of ["-", "−"]) assert.equal(press(zoomed, Array(6).fill(out), header).window, null);
@@ -279,7 +284,7 @@ test("the browser's own keys and those of fields and buttons are left alone", ()
 
 test("the words for a screen reader", () => {
   const header = headerOf({ H: 2, T: 3, queries: ["My", "·dog", "·has"] });
-  Object.assign(header.heads, { entropy: [1.234, null], distance: [2.56, 1], first: [0.631, 0.2] });
+  Object.assign(header.heads, { entropy: [1.234, null], distance: [2.56, 1], first: [0.627, 0.2] });
   header.heads.kind = ["first token", "error"];
   header.errors = { 1: "row 2 sums to 0.7" };
   const state = states.initialState(header, { pins: [0] });

@@ -15,7 +15,7 @@ const FAINTEST = 0.06; // opacity of a weight of nearly 0: still seen
  * @returns {number[]} positions of keys; none for a row with NaN in it, which has no sum
  */
 export function keptLines(rowWeights, mass) {
-  const sorted = Float64Array.from(rowWeights).sort(); // ascending; without a comparator it is many times faster
+  const sorted = new Float64Array(rowWeights).sort(); // ascending; without a comparator it is many times faster
   let total = 0;
   for (const w of sorted) total += w;
   if (!(total > 0) || mass <= 0) return [];

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import io
+import json
 import subprocess
 import sys
 import threading
-import unicodedata
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from gptviz.checkpoint import LanguageModel
 from gptviz.figures import style
 from gptviz.figures.thumbnail import palette, thumbnail
 from gptviz.trace import STAGES
-from gptviz.ui import controls, models
+from gptviz.ui import controls, models, show
 from gptviz.ui.show import WORD_JOINER, escape
 from tests.page_helpers import ROOT, fire, mounted, payload
 
@@ -33,73 +32,12 @@ HOSTILE = "<img src=x onerror=alert(1)>$x$ **b** :smile: [a](b)"
 
 
 @given(st.text())
-def test_a_visible_token_has_no_character_that_only_steers(token: str) -> None:
-    shown = style.visible(token)
-    assert shown
-    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}
-    assert not unicodedata.category(shown[0]).startswith("M")
-
-
-@pytest.mark.parametrize(
-    ("token", "shown"),
-    {
-        " dog": "·dog",
-        "\n\n": "⏎⏎",
-        "\t": "⇥",
-        "\x00": "\\x00",
-        "\xa0": "\\xa0",
-        "\u202e": "\\u202e",
-        "\U000e0001": "\\U000e0001",
-        "\u0301": "◌\u0301",
-        "": "∅",
-        "é日本🙂": "é日本🙂",
-    }.items(),
-)
-def test_visible(token: str, shown: str) -> None:
-    assert style.visible(token) == shown
-
-
-@given(st.text())
 def test_escape_hides_every_sign_from_markdown_and_loses_nothing(token: str) -> None:
     escaped = escape(token)
     bare = escaped
     for sign in "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~":
         bare = bare.replace(f"\\{sign}{WORD_JOINER}", sign)
     assert bare.replace(f"\\\\{WORD_JOINER}", "\\") == style.visible(token)
-
-
-@given(st.text())
-def test_plotly_text_is_the_token_for_a_reader_of_html(token: str) -> None:
-    assert "<" not in style.plotly_text(token)
-    assert html.unescape(style.plotly_text(token)) == html.unescape(html.escape(style.visible(token), quote=False))
-
-
-def test_tokens_that_occur_twice_have_two_places_on_an_axis() -> None:
-    axis = style.token_axis([" a", " b", " a"])
-    assert axis["tickvals"] == [0, 1, 2]
-    assert axis["ticktext"] == ["·a", "·b", "·a"]
-
-
-# Colours
-
-
-def luminance(colours: np.ndarray) -> np.ndarray:
-    """Relative luminance (WCAG 2) of (N, 3) bytes."""
-    linear = np.where(colours <= 10, colours / 255 / 12.92, ((colours / 255 + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-def stops(scale: list[list]) -> np.ndarray:
-    """The colours of a scale, (N, 3)."""
-    return np.array([[int(n) for n in colour[4:-1].split(",")] for _, colour in scale])
-
-
-def test_brighter_is_more_along_both_scales() -> None:
-    assert (np.diff(luminance(stops(style.SEQUENTIAL))) > 0).all()
-    away = luminance(stops(style.DIVERGING))
-    middle = len(away) // 2
-    assert (np.diff(away[middle:]) > 0).all() and (np.diff(away[: middle + 1]) < 0).all()
-    assert style.DIVERGING[middle][0] == 0.5
 
 
 # Thumbnails, against Pillow
@@ -282,6 +220,51 @@ def test_a_smaller_model_has_no_layer_of_the_larger_one() -> None:
     assert not at.exception
     layer, head = at.session_state["picked"]
     assert layer in range(2) and head in range(2)
+
+
+def options_app() -> None:
+    """A page with nothing but one picker."""
+    import streamlit as st
+
+    from gptviz.ui.controls import pick_one
+
+    st.session_state["picked"] = pick_one("Show", {"head": "One head", "mean": "Mean", False: "Off"}, "show")
+
+
+@pytest.mark.parametrize(("given", "picked"), [("Mean", "mean"), ("", "head"), ("no", "head"), ("Off", False)])
+def test_one_of_a_few_options_is_the_first_where_a_link_names_none(given: str, picked: object) -> None:
+    at = AppTest.from_function(options_app, default_timeout=60)
+    at.query_params["show"] = given
+    at.run()
+    assert not at.exception
+    assert at.session_state["picked"] == picked
+
+
+# Tables
+
+
+def table_app() -> None:
+    """A page with nothing but a table."""
+    import numpy as np
+    import pandas as pd
+
+    from gptviz import ui
+
+    frame = pd.DataFrame({"token": [" a"], "id": [300], "weight": np.float32([1 / 3]), "surprise": [2e-15]})
+    ui.table_with_csv(frame.set_index("token"), "weights.csv", key="table")
+
+
+def test_a_table_shows_fractions_to_four_places_and_saves_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[bytes] = []
+    monkeypatch.setattr(show.st, "download_button", lambda label, data, **_: saved.append(data()))
+    at = AppTest.from_function(table_app, default_timeout=60).run()
+    assert not at.exception
+    columns = json.loads(at.dataframe[0].proto.columns)
+    assert {name: column["type_config"]["format"] for name, column in columns.items()} == {
+        "weight": "%.4f",
+        "surprise": "%.4f",
+    }
+    assert saved == [b"token,id,weight,surprise\n a,300,0.33333334,2e-15\n"]
 
 
 # Late imports

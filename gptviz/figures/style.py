@@ -110,7 +110,9 @@ def ink_labels(fig: go.Figure) -> go.Figure:
 
     For the app: a theme's grey for these labels comes before the colour of the figure's font.
     """
-    bars = (axis.colorbar for axis in fig.select_coloraxes())
+    bars = (axis.colorbar for axis in fig.select_coloraxes() if axis.colorscale)  # Plotly makes one up where none is
     for labelled in (*fig.select_xaxes(), *fig.select_yaxes(), *bars):
-        labelled.tickfont.color = labelled.title.font.color = INK
+        labelled.tickfont.color = INK
+        if labelled.title.text:
+            labelled.title.font.color = INK
     return fig

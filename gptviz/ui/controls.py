@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import streamlit as st
@@ -27,6 +27,7 @@ SENTENCES = {
     "The same letters twice": "qx vb zt rk pw qx vb zt rk",
     "Nonsense": "blorf the wugs dax quickly under seven purple",
 }
+Option = TypeVar("Option")
 LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 
@@ -87,5 +88,17 @@ def pick_head(model: LanguageModel, key: str = "head") -> int:
 
 def pick_number(label: str, count: int, key: str) -> int:
     """One of `count` numbers from 0."""
-    chosen = st.segmented_control(label, range(count), default=0, required=True, key=key, bind="query-params")
-    return chosen or 0  # an empty value in the link chooses nothing, whatever `required` says
+    return pick_one(label, {number: str(number) for number in range(count)}, key)
+
+
+def pick_one(label: str, options: dict[Option, str], key: str, help: str | None = None) -> Option:
+    """One of a few options, each with its name, side by side; the first unless chosen otherwise. Part of the URL.
+
+    An empty value in a link (`?layer=`) chooses nothing, although `required` rules that out: it is the first, too.
+    """
+    first = next(iter(options))
+    chosen = st.segmented_control(
+        label, list(options), default=first, format_func=options.get, required=True, key=key, bind="query-params",
+        help=help,
+    )  # fmt: skip
+    return first if chosen is None else chosen

@@ -13,7 +13,7 @@ from gptviz.figures import predictions as figures
 from gptviz.figures.heatmap import heatmap
 from gptviz.figures.style import visible
 from gptviz.ui.continuation import Continuation, Settings
-from gptviz.ui.controls import pick_head, pick_layer
+from gptviz.ui.controls import pick_head, pick_layer, pick_one
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape, plot, table_with_csv
 from gptviz.ui.strip import draw as draw_strip
@@ -146,15 +146,13 @@ class Look:
 
 def pick_look(story: Continuation) -> Look:
     """Controls for the attention of the drawn tokens."""
-    model, bound = story.reading.model, {"bind": "query-params", "required": True}
+    model = story.reading.model
     with st.container(horizontal=True):
-        over = st.segmented_control(
-            "Attention", list(OVER), default="all", format_func=OVER.get, key="next_over", **bound
-        )
-        own = st.segmented_control(
-            "Which row", list(ROWS), default=False, format_func=ROWS.get, key="next_row",
+        over = pick_one("Attention", OVER, key="next_over")
+        own = pick_one(
+            "Which row", ROWS, key="next_row",
             help="While it was chosen: the row of the token before it, whose output it was drawn from. Once it stood "
-            "there: its own row, with which it read the text after it had been added.", **bound,
+            "there: its own row, with which it read the text after it had been added.",
         )  # fmt: skip
     if over == "all":
         return Look(own, None, None)

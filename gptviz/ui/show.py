@@ -16,6 +16,7 @@ from gptviz.figures.style import ink_labels, visible
 
 ICON, WORDMARK = (str(Path(__file__).parent / "assets" / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
+PLACES = 4  # after the point, in tables; their CSV files have all
 
 
 def escape(token: str) -> str:
@@ -33,8 +34,8 @@ def plot(fig: go.Figure, key: str) -> None:
 
 
 def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:
-    """A table, and a button that saves all of it as a CSV file."""
-    st.dataframe(frame, key=key, width="stretch")
+    """A table, rounded to read, and a button that saves all of it as a CSV file, with every digit."""
+    st.dataframe(frame, key=key, width="stretch", column_config=rounded(frame))
     st.download_button(
         "Save as CSV",
         lambda: frame.to_csv().encode(),
@@ -44,6 +45,11 @@ def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def rounded(frame: pd.DataFrame) -> dict[str, object]:
+    """How to show the columns of fractions: without this, a weight takes up to 20 places after the point."""
+    return dict.fromkeys(frame.select_dtypes("floating"), st.column_config.NumberColumn(format=f"%.{PLACES}f"))
 
 
 def show_source(*functions: Callable) -> None:

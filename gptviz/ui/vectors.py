@@ -14,6 +14,7 @@ import streamlit as st
 from gptviz.figures import vectors as figures
 from gptviz.figures.style import visible
 from gptviz.ui import strip
+from gptviz.ui.controls import pick_one
 from gptviz.ui.show import plot
 
 if TYPE_CHECKING:
@@ -223,9 +224,7 @@ def closest_frame(reading: Reading, view: View) -> pd.DataFrame:
 def pick_map(view: View) -> View:
     """How the map is drawn."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        dimensions = st.segmented_control(
-            "Dimensions", [2, 3], default=2, required=True, key="emb_dims", bind="query-params"
-        )
+        dimensions = pick_one("Dimensions", {2: "2", 3: "3"}, key="emb_dims")
         same_length = st.toggle(
             "Directions only: every vector scaled to length 1", value=True, key="emb_unit", bind="query-params"
         )

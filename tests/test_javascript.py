@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptviz.view import ViewState, attention_view, from_codes
+from gptviz.view import ViewState, attention_view, from_codes, script
 from gptviz.view.pool import max_pool
 from gptviz.view.state import MODES, SCALES, SORTS, WAYS
 
@@ -66,8 +66,17 @@ def test_every_pure_module_has_tests() -> None:
 
 def test_a_failing_javascript_test_is_a_failure(node: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.test.mjs"
-    path.write_text('import { test } from "node:test";\ntest("bad", () => { throw new Error("no"); });\n')
+    path.write_text('import { test } from "node:test";\ntest("bad", () => { throw Error(); });\n', encoding="utf-8")
     assert run(node, "--test", str(path)).returncode != 0
+
+
+def test_joined_into_one_module_it_loads_without_a_page(node: str, tmp_path: Path) -> None:
+    assert sorted(f"{name}.js" for name in script.ORDER) == sorted(path.name for path in script.FOLDER.glob("*.js"))
+    path = tmp_path / "joined.mjs"
+    say = "\nconsole.log(typeof mount, typeof putBlob, '__gptvizViews' in globalThis);\n"
+    path.write_text(script.joined() + say, encoding="utf-8")
+    done = run(node, str(path))
+    assert done.stdout.split() == ["function", "function", "false"], done.stderr  # loading it does nothing yet
 
 
 # Against Python ------------------------------------------------------------------------------------------------------

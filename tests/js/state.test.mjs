@@ -41,6 +41,9 @@ test("nothing given is the default, and what a host keeps has the fields of View
 });
 
 test("whatever is given, the state is whole", () => {
+  for (const nothing of [undefined, null, "", "matrix", 7, []]) {
+    assert.deepEqual(states.initialState(HEADER, nothing), DEFAULT);
+  }
   const random = seeded(19);
   const odd = [undefined, null, NaN, -1, 3.5, 1e9, "", "matrix", "sqrt", [], {}, [[]], [1, 1, 0, 99, -1, "2"], true];
   const fields = Object.keys(DEFAULT);

@@ -34,10 +34,11 @@ const DEFAULT_MASS = 0.9;
 /**
  * The state to begin with: what is given, where it fits the data, else the default. Never throws.
  * @param {Object} header of the overview
- * @param {Object} [given] any part of a state, from anywhere
+ * @param {?Object} [asked] any part of a state, from anywhere
  * @returns {State}
  */
-export function initialState(header, given = {}) {
+export function initialState(header, asked) {
+  const given = asked ?? {};
   const { L, H, T, S } = header;
   const among = (value, all) => (all.includes(value) ? value : all[0]);
   const nearest = (value, n) => Math.min(n - 1, Math.max(0, Math.trunc(value) || 0));

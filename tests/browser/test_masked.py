@@ -21,18 +21,18 @@ def test_a_click_on_a_head_shows_it_and_a_click_on_a_bar_its_prediction(visitor:
     visitor.open()
     visitor.page.get_by_role("link", name="Masked and unmasked").first.click()
     visitor.arrive("Masked and unmasked")
-    click_inside(visitor, "mask_heads", 6.5 / 8, 2.5 / 4)  # 8 heads across, 4 layers down
-    visitor.page.get_by_text("The attention of head 2.6").wait_for()
+    click_inside(visitor, "mask_heads", 1.5 / 4, 2.5 / 4)  # 4 heads across, 4 layers down
+    visitor.page.get_by_text("The attention of head 2.1").wait_for()
     visitor.settle()
-    assert visitor.query == {"layer": ["2"], "head": ["6"]}
+    assert visitor.query == {"layer": ["2"], "head": ["1"]}
 
     click_inside(visitor, "mask_positions", 1.5 / 6, 0.98)  # 6 tokens
     visitor.page.get_by_text("After token 1, ").wait_for()
     visitor.settle()
-    assert visitor.query == {"layer": ["2"], "head": ["6"], "mask_at": ["1"]}
+    assert visitor.query == {"layer": ["2"], "head": ["1"], "mask_at": ["1"]}
 
     address = visitor.page.url
     visitor.page.reload()
     visitor.page.get_by_text("After token 1, ").wait_for()
     assert visitor.page.url == address
-    assert visitor.page.get_by_text("The attention of head 2.6").is_visible()
+    assert visitor.page.get_by_text("The attention of head 2.1").is_visible()

@@ -57,6 +57,20 @@ def attention_stages(
     return Stages(scores, scores_scaled, masked, weights, weights @ v)
 
 
+def attention_weights(
+    q: Tensor, k: Tensor, *, scaled: bool = True, mask: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """The weights of `attention_stages` alone, (B, H, T, S): product, scale and mask in one pass over the memory.
+
+    They are float32 or finer whatever q and k are. Args: `mask` is an `additive_mask`; `out` is where to put them.
+    """
+    added = q.new_zeros(1, 1) if mask is None else mask.to(q.dtype)
+    alpha = 1 / math.sqrt(q.size(-1)) if scaled else 1.0
+    masked = torch.baddbmm(added[None], q.flatten(0, 1), k.flatten(0, 1).mT, alpha=alpha)  # (B H, T, S)
+    dtype = torch.promote_types(masked.dtype, torch.float32)
+    return torch.softmax(masked.unflatten(0, q.shape[:2]), dim=-1, dtype=dtype, out=out)
+
+
 def plain_attention(causal: bool = True, scaled: bool = True, mask: Tensor | None = None) -> Attend:
     """Attention written out, weights returned: for traces, and for compiled training on a CPU."""
 
@@ -115,8 +129,8 @@ class AttentionTrace(NamedTuple):
     q: Tensor  # (B, H, T, D)
     k: Tensor  # (B, H, S, D)
     v: Tensor  # (B, H, S, D)
-    weights: Tensor | None  # (B, H, T, S); None from the fast path
-    heads: Tensor  # (B, H, T, D)
+    weights: Tensor | None  # (B, H, T, S); None from the fast path, and where they are too many to keep
+    heads: Tensor  # (B, H, T, D), a view of what the projection read
     out: Tensor  # (B, T, C), heads concatenated and projected
 
 
@@ -153,5 +167,6 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)
         heads, weights = attend(q, k, v)  # (B, H, T, D)
-        out = self.out(heads.transpose(1, 2).flatten(2))  # (B, T, C)
-        return AttentionTrace(q, k, v, weights, heads, out)
+        joined = heads.transpose(1, 2).flatten(2)  # (B, T, C)
+        heads = joined.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (B, H, T, D), so that one copy is kept
+        return AttentionTrace(q, k, v, weights, heads, self.out(joined))

@@ -1,8 +1,8 @@
 """What one forward pass showed, and what may be changed in one.
 
 A `Trace` is returned by the call that made it and belongs to the caller. Its stages are read-only NumPy arrays,
-stacked when first asked for. Shapes: L layers, H heads, T tokens, D head width, C model width, F feed-forward
-width, V vocabulary.
+stacked when first asked for; the widest are not kept by the pass but computed again, by the same operations.
+Shapes: L layers, H heads, T tokens, D head width, C model width, F feed-forward width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gptviz.attention import Attend, AttentionTrace, attention_stages, plain_attention
+from gptviz.attention import Attend, AttentionTrace, additive_mask, attention_stages, attention_weights
 from gptviz.config import GPTConfig
+
+KEPT_BYTES = 64 * 2**20  # of all attention weights of a pass; where they take more, they are computed when asked for
 
 
 class HeadGain(NamedTuple):
@@ -78,30 +80,52 @@ class WhatIf:
                 raise ValueError(f"query {edit.query} sees only itself: expected a weight of 1, found {edit.weight}")
 
 
-def traced_attention(what_if: WhatIf, layer: int) -> Attend:
-    """Plain attention with the changes that `what_if` asks of this layer."""
-    plain = plain_attention(what_if.causal, what_if.scaled)
-    gains = [g for g in what_if.gains if g.layer == layer]
-    edits = [e for e in what_if.edits if e.layer == layer]
-    if not gains and not edits:
-        return plain
+class TracedAttention:
+    """Attention of one pass over `t` tokens, written out, with the changes that `what_if` asks for."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        heads, weights = plain(q, k, v)
-        if edits:
-            weights = edit_weights(weights, edits, what_if.causal)
-            heads = weights @ v
-        factor = torch.ones(q.size(1), dtype=q.dtype, device=q.device)  # (H,)
-        for gain in gains:
-            factor[gain.head] *= gain.gain
-        return heads * factor[:, None, None], weights
+    def __init__(self, what_if: WhatIf, t: int, device: torch.device) -> None:
+        self.what_if = what_if
+        self.mask = additive_mask(t, t, device) if what_if.causal else None  # (T, T), made once for all layers
 
-    return attend
+    def weights(self, layer: int, q: Tensor, k: Tensor, out: Tensor | None = None) -> Tensor:
+        """One layer's attention weights with its edits, (B, H, T, T): in the pass, and again for who asks later."""
+        weights = attention_weights(q, k, scaled=self.what_if.scaled, mask=self.mask, out=out)
+        edits = [edit for edit in self.what_if.edits if edit.layer == layer]
+        edit_weights(weights, edits, self.what_if.causal)
+        return weights
+
+    def attend(self, layer: int, kept: Tensor | None) -> Attend:
+        """How one layer attends. Its weights are written to `kept` (L, H, T, T); without it they are not returned."""
+        gains = [gain for gain in self.what_if.gains if gain.layer == layer]
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
+            weights = self.weights(layer, q, k, None if kept is None else kept[layer, None])  # (B, H, T, T)
+            heads = weights.to(v.dtype) @ v  # (B, H, T, D)
+            if gains:
+                factor = torch.ones(q.size(1), dtype=q.dtype, device=q.device)  # (H,)
+                for gain in gains:
+                    factor[gain.head] *= gain.gain
+                heads = heads * factor[:, None, None]
+            return heads, None if kept is None else weights
+
+        return attend
 
 
-def edit_weights(weights: Tensor, edits: list[CellEdit], causal: bool) -> Tensor:
-    """Set single cells of (B, H, T, T) and rescale the rest of each row to keep its sum at 1."""
-    weights = weights.clone()
+def room_for_weights(config: GPTConfig, t: int, like: Tensor) -> Tensor | None:
+    """Where a pass over `t` tokens writes its attention weights, (L, H, T, T); None where they are not kept."""
+    if not keeps_squares(config.n_layers, config.n_heads, t):
+        return None
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return like.new_empty((config.n_layers, config.n_heads, t, t), dtype=dtype)
+
+
+def keeps_squares(n_layers: int, n_heads: int, t: int) -> bool:
+    """A trace keeps what has a number for every pair of tokens in every head, up to `KEPT_BYTES` of float32."""
+    return 4 * n_layers * n_heads * t * t <= KEPT_BYTES
+
+
+def edit_weights(weights: Tensor, edits: list[CellEdit], causal: bool) -> None:
+    """Set single cells of (B, H, T, T), in place, and rescale the rest of each row to keep its sum at 1."""
     for edit in edits:
         row = weights[:, edit.head, edit.query]  # (B, T), a view
         row[:, edit.key] = 0
@@ -114,7 +138,6 @@ def edit_weights(weights: Tensor, edits: list[CellEdit], causal: bool) -> Tensor
         shares = torch.where(rest > 1e-30, row, even)  # (B, T)
         row.copy_((1 - edit.weight) * shares / shares.sum(-1, keepdim=True).clamp_min(1e-30))
         row[:, edit.key] = edit.weight
-    return weights
 
 
 class BlockTrace(NamedTuple):
@@ -124,16 +147,21 @@ class BlockTrace(NamedTuple):
     attention_in: Tensor  # (B, T, C) what attention read: the stream, or its norm in a "pre" model
     middle: Tensor  # (B, T, C) the stream between attention and feed-forward
     ff_in: Tensor  # (B, T, C) what the feed-forward read
-    ff_hidden: Tensor  # (B, T, F) after the activation
+    ff_hidden: Callable[[Tensor], Tensor]  # ff_in -> (B, T, F) after the activation, by the model's own layer
     ff_out: Tensor  # (B, T, C) what the feed-forward adds
     out: Tensor  # (B, T, C) the stream after the block
 
 
 class Stage:
-    """A named stage of a `Trace`: computed as a tensor, read as a NumPy array, made once, that cannot be changed."""
+    """A named stage of a `Trace`: computed as a tensor, read as a NumPy array, made once, that cannot be changed.
 
-    def __init__(self, compute: Callable[[Trace], Tensor], doc: str) -> None:
-        self.compute = compute
+    A `square` one has a number for every pair of tokens in every head: where that is too much to keep, it is made
+    whenever it is read.
+    """
+
+    def __init__(self, compute: Callable[[Trace], Tensor], doc: str, *, square: bool = False) -> None:
+        self.compute = torch.no_grad()(compute)
+        self.square = square
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -142,11 +170,19 @@ class Stage:
     def __get__(self, trace: Trace | None, owner: type | None = None) -> np.ndarray | Stage:
         if trace is None:
             return self
-        if self.name not in trace.arrays:
-            array = self.compute(trace).detach().float().cpu().numpy()
-            array.flags.writeable = False
+        if self.name in trace.arrays:
+            return trace.arrays[self.name]
+        array = read_only(self.compute(trace))
+        if trace.keeps_squares or not self.square:
             trace.arrays[self.name] = array
-        return trace.arrays[self.name]
+        return array
+
+
+def read_only(tensor: Tensor) -> np.ndarray:
+    """As a float32 array that cannot be written to."""
+    array = tensor.detach().float().cpu().numpy()
+    array.flags.writeable = False
+    return array
 
 
 def per_block(get: Callable[[BlockTrace], Tensor], doc: str) -> Stage:
@@ -162,7 +198,7 @@ def per_attention(name: str, doc: str) -> Stage:
         seen = [block.attention for block in trace.blocks]
         return torch.stack([getattr(attention_stages(a.q, a.k, a.v, **rule), name)[0] for a in seen])
 
-    return Stage(compute, doc)
+    return Stage(compute, doc, square=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +215,7 @@ class Trace:
     blocks: tuple[BlockTrace, ...] = field(repr=False)
     final: Tensor = field(repr=False)  # (T, C), what the vocabulary projection reads
     unembedding: Tensor = field(repr=False)  # (V, C), the model's own
+    kept_weights: Tensor | None = field(default=None, repr=False)  # (L, H, T, T)
     tokens: tuple[str, ...] = ()
     dropped: int = 0  # tokens cut at the left because the text is longer than the context
     arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -196,15 +233,50 @@ class Trace:
     scores = per_attention("scores", "(L, H, T, T) q k^T")
     scaled = per_attention("scaled", "(L, H, T, T) scores / sqrt(D)")
     masked = per_attention("masked", "(L, H, T, T) scaled, -inf where a query may not look")
-    weights = per_block(lambda b: b.attention.weights, "(L, H, T, T) attention weights; rows are queries and sum to 1")
+    weights = Stage(
+        lambda t: t.all_weights(), "(L, H, T, T) attention weights; rows are queries and sum to 1", square=True
+    )
     heads = per_block(lambda b: b.attention.heads, "(L, H, T, D) weights times v, per head")
     attention_out = per_block(lambda b: b.attention.out, "(L, T, C) what each attention adds to the stream")
     middle = per_block(lambda b: b.middle, "(L, T, C) the stream between attention and feed-forward")
     ff_in = per_block(lambda b: b.ff_in, "(L, T, C) what each feed-forward read")
-    ff_hidden = per_block(lambda b: b.ff_hidden, "(L, T, F) feed-forward activations")
+    ff_hidden = per_block(lambda b: b.ff_hidden(b.ff_in), "(L, T, F) feed-forward activations")
     ff_out = per_block(lambda b: b.ff_out, "(L, T, C) what each feed-forward adds to the stream")
     final_vectors = Stage(lambda t: t.final, "(T, C) what the vocabulary projection reads")
     logits = Stage(lambda t: F.linear(t.final, t.unembedding), "(T, V) one score per vocabulary entry")
+
+    @property
+    def keeps_squares(self) -> bool:
+        """The (L, H, T, T) stages are few enough to be kept once they have been read."""
+        return keeps_squares(len(self.blocks), self.blocks[0].attention.q.size(1), len(self.final))
+
+    @torch.no_grad()
+    def layer_weights(self, layer: int) -> np.ndarray:
+        """The attention weights of one layer, (H, T, T) float32, read-only: equal to `weights[layer]`.
+
+        For long texts, where the weights of all layers are not kept: those of this layer alone are made.
+
+        Raises:
+            ValueError: for a layer that is not there.
+        """
+        if not 0 <= layer < len(self.blocks):
+            raise ValueError(f"expected a layer from 0 to {len(self.blocks) - 1}, found {layer}")
+        if self.kept_weights is not None:
+            return self.weights[layer]
+        seen = self.blocks[layer].attention
+        return read_only(self.attention.weights(layer, seen.q, seen.k)[0])
+
+    @property
+    def attention(self) -> TracedAttention:
+        """How this pass attended."""
+        return TracedAttention(self.what_if, len(self.final), self.final.device)
+
+    def all_weights(self) -> Tensor:
+        """The attention weights of all layers, (L, H, T, T)."""
+        if self.kept_weights is not None:
+            return self.kept_weights
+        attention, seen = self.attention, [block.attention for block in self.blocks]
+        return torch.stack([attention.weights(layer, a.q, a.k)[0] for layer, a in enumerate(seen)])
 
     def tensor(self, stage: str) -> Tensor:
         """A stage as a tensor on the model's device; see `STAGES` for the names."""

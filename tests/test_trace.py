@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gptviz
 from gptviz.checkpoint import LanguageModel
@@ -20,6 +22,7 @@ from tests import reference
 from tests.tiny import language_model, random_gpt
 
 TEXT = "My dog has fleas and the cat was happy."
+TRACE_MODULE = sys.modules[WhatIf.__module__]  # `gptviz.trace` is the function
 FLAGS = [(causal, scaled) for causal in (True, False) for scaled in (True, False)]
 
 
@@ -139,6 +142,88 @@ def test_a_single_token_attends_to_itself(model: LanguageModel) -> None:
     trace = gptviz.trace(model, "a")
     assert trace.weights.shape[-2:] == (1, 1)
     assert (trace.weights == 1).all()
+
+
+# Long texts: weights that are not kept
+
+MANY_WHAT_IFS = [
+    WhatIf(),
+    *(WhatIf(causal, scaled) for causal, scaled in FLAGS[1:]),
+    WhatIf(gains=(HeadGain(0, 1, 0.0), HeadGain(1, 0, 3.0))),
+    WhatIf(edits=(CellEdit(0, 1, 5, 2, 0.75), CellEdit(0, 1, 5, 0, 0.5), CellEdit(1, 0, 1, 1, 0.0))),
+    WhatIf(causal=False, edits=(CellEdit(1, 1, 2, 5, 1.0),), gains=(HeadGain(1, 1, 0.5),)),
+]
+
+
+@pytest.mark.parametrize("what_if", MANY_WHAT_IFS)
+def test_weights_that_are_not_kept_are_made_again_to_the_bit(
+    model: LanguageModel, what_if: WhatIf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = gptviz.trace(model, TEXT, what_if=what_if)
+    monkeypatch.setattr(TRACE_MODULE, "KEPT_BYTES", 0)
+    lean = gptviz.trace(model, TEXT, what_if=what_if)
+    assert lean.kept_weights is None
+    assert all(block.attention.weights is None for block in lean.blocks)
+    for stage in STAGES:
+        assert np.array_equal(getattr(lean, stage), getattr(kept, stage)), stage
+    for layer in range(model.gpt.config.n_layers):
+        for trace in (kept, lean):
+            again = trace.layer_weights(layer)
+            assert again.dtype == np.float32
+            assert np.array_equal(again, kept.weights[layer])
+            with pytest.raises(ValueError, match="read-only"):
+                again[0] = 0
+
+
+def test_a_long_trace_keeps_nothing_per_pair_of_tokens(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TRACE_MODULE, "KEPT_BYTES", 0)
+    trace = gptviz.trace(model, TEXT)
+    for stage in STAGES:
+        getattr(trace, stage)
+    trace.layer_weights(1)
+    assert {"scores", "scaled", "masked", "weights"} == set(STAGES) - set(trace.arrays)
+
+
+def test_weights_are_kept_up_to_a_limit(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    c, t = model.gpt.config, len(gptviz.trace(model, TEXT).ids)
+    for limit, kept in ((4 * c.n_layers * c.n_heads * t * t, True), (4 * c.n_layers * c.n_heads * t * t - 1, False)):
+        monkeypatch.setattr(TRACE_MODULE, "KEPT_BYTES", limit)
+        trace = gptviz.trace(model, TEXT)
+        assert (trace.kept_weights is not None) == kept
+        assert (trace.weights is trace.weights) == kept
+        assert trace.weights.shape == (c.n_layers, c.n_heads, t, t)
+
+
+@pytest.mark.parametrize("layer", [-1, 3])
+def test_weights_of_a_layer_that_is_not_there_are_refused(tiny_model: LanguageModel, layer: int) -> None:
+    with pytest.raises(ValueError, match=f"expected a layer from 0 to 2, found {layer}"):
+        gptviz.trace(tiny_model, TEXT).layer_weights(layer)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Watches how many numbers the largest tensor has that is made."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for made in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(made, torch.Tensor):
+                self.largest = max(self.largest, made.numel())
+        return out
+
+
+def test_a_long_pass_never_holds_the_weights_of_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpt = random_gpt()
+    c = gpt.config
+    ids, one_layer = [7] * c.context, c.n_heads * c.context**2
+    largest = []
+    for limit in (0, 2**30):
+        monkeypatch.setattr(TRACE_MODULE, "KEPT_BYTES", limit)
+        with LargestTensor() as watch:
+            gpt.trace(ids).layer_weights(0)
+        largest.append(watch.largest)
+    assert largest == [one_layer, c.n_layers * one_layer]
 
 
 # What-ifs

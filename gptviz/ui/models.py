@@ -73,10 +73,13 @@ class TraceCache:
 
 def size_of(model: LanguageModel, t: int) -> int:
     """Bytes that a trace of `t` tokens takes at most, with every stage also read as an array."""
+    from gptviz.trace import keeps_squares  # here, because it brings torch
+
     c = model.gpt.config
-    squares = 5 * c.n_layers * c.n_heads * t * t  # weights twice; scores, scaled and masked when read
-    vectors = 2 * c.n_layers * t * (8 * c.d_model + c.d_ff)
-    return 4 * (squares + vectors + t * c.vocab_size)
+    squares = 4 * c.n_layers * c.n_heads * t * t  # weights; scores, scaled and masked when read
+    vectors = 20 * c.d_model + c.d_ff  # of a token in a layer: half of the former as tensors, half when read
+    kept = squares if keeps_squares(c.n_layers, c.n_heads, t) else 0
+    return 4 * (kept + t * ((c.n_layers + 1) * vectors + c.vocab_size))
 
 
 TRACES = TraceCache(TRACE_BYTES)

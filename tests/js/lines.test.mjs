@@ -25,6 +25,7 @@ test("of equal weights the earlier ones are kept", () => {
   assert.deepEqual(lines.keptLines([0.25, 0.25, 0.25, 0.25], 0.5), [0, 1]);
   assert.deepEqual(lines.keptLines([0.2, 0.4, 0.2, 0.2], 0.5), [1, 0]);
   assert.deepEqual(lines.keptLines([0, 0.5, 0, 0.5], 0.6), [1, 3]);
+  assert.deepEqual(lines.keptLines([0.1, 0.2, 0.1, 0.2, 0.4], 0.9), [4, 1, 3, 0]);
 });
 
 test("all of a row is all but its zeros, however small they are", () => {
@@ -34,7 +35,7 @@ test("all of a row is all but its zeros, however small they are", () => {
 
 test("nothing is kept of a row that is masked, wrong or wanted not at all", () => {
   assert.deepEqual(lines.keptLines([0, 0, 0], 0.9), []);
-  assert.deepEqual(lines.keptLines([0.5, NaN, 0.5], 0.9), []);
+  for (const mass of [0.1, 0.9, 1]) assert.deepEqual(lines.keptLines([0.5, NaN, 0.5], mass), []);
   assert.deepEqual(lines.keptLines([0.5, 0.5], 0), []);
   assert.deepEqual(lines.keptLines([], 0.5), []);
 });
@@ -124,6 +125,8 @@ test("every point of a line hits it, or one that lies over it", () => {
   }
   assert.equal(lines.hitLine(geometry, [{ q: 0, k: 0, w: 1 }], 300, geometry.y("query", 0) + 5), -1);
   assert.equal(lines.hitLine(geometry, all, 10, 50), -1);
+  const twice = [0, 1].map(() => ({ q: 3, k: 3, w: 1 }));
+  assert.equal(lines.hitLine(geometry, twice, 300, geometry.y("query", 3)), 1); // the one on top
 });
 
 test("a line is hit as far to its sides as asked, flat or steep", () => {

@@ -133,9 +133,12 @@ test("rows and columns agree with single readings, exact or not", () => {
       assert.equal(row.exact, round % 2 === 1);
       assert.deepEqual([...row.weights], Array.from({ length: S }, (_, k) => read(q, k)));
     }
+    const only = whole(random, 0, S - 1); // and columns that are exact where the rest is not
+    const strip = Array.from({ length: T * (S - only) }, random);
+    if (round % 4 === 0) payload.putBlob(exactBlob("a", 0, [0, T, only, S], strip));
     for (let k = 0; k < S; k++) {
       const column = payload.columnAt(dataset, 0, k);
-      assert.equal(column.exact, round % 2 === 1);
+      assert.equal(column.exact, round % 2 === 1 || (round % 4 === 0 && k >= only));
       assert.deepEqual([...column.weights], Array.from({ length: T }, (_, q) => read(q, k)));
     }
   }
@@ -154,6 +157,13 @@ test("of a pooled picture there is no row until its exact one has come; a readin
   assert.equal(payload.rowAt(dataset, 0, 3), null);
   const beside = payload.readingAt(dataset, 0, 5, 4); // its block holds an error, but the cell is known and right
   assert.deepEqual([beside.exact, beside.error], [true, false]);
+});
+
+test("an exact number in a wrong row is still an error, and so is NaN", () => {
+  payload.putBlob(overviewBlob({ T: 2 }, Uint8Array.from([255, 255, 127, 127])));
+  payload.putBlob(exactBlob("a", 0, [0, 2, 0, 2], [0.5, 0.2, NaN, 0.5]));
+  const error = (q, k) => payload.readingAt(payload.viewOf("a"), 0, q, k).error;
+  assert.deepEqual([error(0, 0), error(0, 1), error(1, 0), error(1, 1)], [true, true, true, false]);
 });
 
 test("a leak through the mask is a number, exact or not", () => {

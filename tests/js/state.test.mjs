@@ -184,6 +184,13 @@ test("the sentence's way: to, what chosen queries attend to; from, where attenti
   assert.deepEqual(press(DEFAULT, ["4", "w", "ArrowRight"]).cell, [null, 0]);
 });
 
+test("without a cursor, Home and End begin on the side that the arrows move on", () => {
+  const ends = (keys) => [press(DEFAULT, [...keys, "Home"]).cell, press(DEFAULT, [...keys, "End"]).cell];
+  assert.deepEqual(ends(["3"]), [[0, null], [5, null]]);
+  assert.deepEqual(ends(["4"]), [[0, null], [5, null]]);
+  assert.deepEqual(ends(["4", "w"]), [[null, 0], [null, 8]]);
+});
+
 test("in lines, left and right change the column and keep the height", () => {
   const at = press(DEFAULT, ["3", "ArrowDown", "ArrowDown", "ArrowDown"]);
   assert.deepEqual(at.cell, [2, null]);

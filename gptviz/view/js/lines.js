@@ -18,8 +18,7 @@ export function keptLines(rowWeights, mass) {
   const sorted = new Float64Array(rowWeights).sort(); // ascending; without a comparator it is many times faster
   let total = 0;
   for (const w of sorted) total += w;
-  if (!(total > 0) || mass <= 0) return [];
-  const kept = countKept(sorted, mass >= 1 ? Infinity : mass * total);
+  const kept = countKept(sorted, mass >= 1 ? Infinity : mass * total); // none if one is NaN: it is sorted to the end
   const least = sorted[sorted.length - kept];
   const above = [];
   const equal = [];
@@ -27,11 +26,11 @@ export function keptLines(rowWeights, mass) {
     if (rowWeights[k] > least) above.push(k);
     else if (rowWeights[k] === least) equal.push(k);
   }
-  above.sort((a, b) => rowWeights[b] - rowWeights[a] || a - b);
+  above.sort((a, b) => rowWeights[b] - rowWeights[a]);
   return above.concat(equal.slice(0, kept - above.length));
 }
 
-/** How many of the largest weights reach a sum; zeros do not count. */
+/** How many of the largest weights reach a sum; zeros are not counted. */
 function countKept(ascending, wanted) {
   let sum = 0;
   let kept = 0;

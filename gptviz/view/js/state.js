@@ -86,8 +86,8 @@ export function order(header, sort) {
   keys.kind = kind?.map((name) => KINDS.indexOf(name));
   const values = keys[sort];
   const all = Array.from({ length: header.L * header.H }, (_, i) => i);
-  const rank = (i) => values[i] ?? Infinity;
-  return values ? all.sort((a, b) => (rank(a) === rank(b) ? a - b : rank(a) - rank(b))) : all;
+  const rank = (i) => values[i] ?? Number.MAX_VALUE;
+  return values ? all.sort((a, b) => rank(a) - rank(b)) : all;
 }
 
 /** What each kind of action changes: (state, action, header) -> the fields that are new. */

@@ -23,7 +23,7 @@ from gptviz.figures.thumbnail import palette, thumbnail
 from gptviz.trace import STAGES
 from gptviz.ui import controls, models, show
 from gptviz.ui.show import WORD_JOINER, escape
-from tests.page_helpers import ROOT, fire, mounted, payload
+from tests.page_helpers import ROOT, fire, mounted, open_page, payload, texts
 
 HOSTILE = "<img src=x onerror=alert(1)>$x$ **b** :smile: [a](b)"
 
@@ -175,6 +175,17 @@ def test_nonsense_from_the_browser_changes_nothing() -> None:
         fire(at, mounted(at, "gptviz_token_strip")[0], "toggle", nonsense)
         assert not at.exception
         assert at.session_state["chosen"] == ()
+
+
+# The sentence
+
+
+@pytest.mark.parametrize(("text", "told"), [("one\ntwo", True), ("one two", False)])
+def test_line_breaks_that_the_box_cannot_show_are_told_and_kept(text: str, told: bool) -> None:
+    at = open_page(text=text)
+    assert ("has line breaks" in texts(at)) == told
+    assert at.session_state["text"] == text
+    assert ("⏎" in payload(mounted(at, "gptviz_token_strip")[0])["tokens"]) == told
 
 
 # Layers and heads

@@ -283,7 +283,7 @@ def show_buttons(story: Continuation) -> None:
     more = (*story.drawn, story.chosen), Draw(story.settings, story.u, probability)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button(
-            "Draw one token", key="next_one", type="primary", icon=":material/casino:", disabled=stuck, shortcut="N",
+            "Draw one token", key="next_one", icon=":material/casino:", disabled=stuck, shortcut="N",
             on_click=put, args=(story.owner, *more),
         )  # fmt: skip
         st.button("Go on", key="next_more", icon=":material/fast_forward:", disabled=stuck, on_click=ask_for_more)

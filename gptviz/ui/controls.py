@@ -47,6 +47,8 @@ def shared_controls() -> None:
             placeholder="Type a sentence and press Enter",
         )
         st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_sentence, icon=":material/lightbulb:")
+    if "\n" in st.session_state["text"]:
+        st.caption("This text has line breaks: tokens show them as ⏎, the box cannot. Typing in it joins the lines.")
     if not fits:
         st.info("This text is too long for a link: the address does not carry it, and a reload forgets it.")
 

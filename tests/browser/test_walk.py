@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gptviz import folder
 from tests.browser.visitor import Visitor
 
 LESSONS = {
@@ -25,7 +26,8 @@ def test_home_shows_a_picture_of_every_head(visitor: Visitor) -> None:
     visitor.open()
     pictures = visitor.page.locator(".wall img")
     pictures.first.wait_for()
-    assert pictures.count() == 4 * 8
+    config, _ = folder.read_config(folder.find_shipped("gpt-stories"))
+    assert pictures.count() == config.n_layers * config.n_heads
     assert pictures.first.evaluate("image => image.complete && image.naturalWidth") == len(visitor.tokens())
 
 
@@ -129,15 +131,22 @@ def test_tokens_are_chosen_with_the_keyboard(visitor: Visitor) -> None:
     ) == "2"
 
 
-CONTRAST = """chips => {
+CONTRAST = """elements => {
   const part = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const light = s => s.match(/[0-9.]+/g).slice(0, 3).map(Number).map(part).reduce((a, c, i) => a + c * W[i], 0);
-  const W = [.2126, .7152, .0722];
-  return chips.filter(c => c.style.background).map(c => {
-    const style = getComputedStyle(c), [a, b] = [light(style.color), light(style.backgroundColor)];
-    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  const light = c => 0.2126 * part(c[0]) + 0.7152 * part(c[1]) + 0.0722 * part(c[2]);
+  const rgba = s => { const [r, g, b, a = 1] = s.match(/[0-9.]+/g).map(Number); return [r, g, b, a]; };
+  const over = (top, below) => below.map((c, i) => top[3] * top[i] + (1 - top[3]) * c);
+  const parent = e => e.parentElement ?? e.getRootNode().host;
+  const behind = e => e ? over(rgba(getComputedStyle(e).backgroundColor), behind(parent(e))) : [255, 255, 255];
+  const seen = elements.filter(e => e.checkVisibility({ visibilityProperty: true, opacityProperty: true }));
+  return seen.map(e => {
+    const style = getComputedStyle(e), ink = e.ownerSVGElement ? style.fill : style.color, ground = behind(e);
+    const [a, b] = [light(over(rgba(ink), ground)), light(ground)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   });
 }"""
+PRESSED = "[data-testid=stMain] button:enabled p"
+LABELS = ":is(.xtick, .ytick, .xtitle, .ytitle, .cbaxis, .cbtitle) :is(text, tspan):not(:empty)"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -145,9 +154,22 @@ def test_a_coloured_token_can_be_read_in_both_themes(visitor: Visitor, theme: st
     visitor.page.emulate_media(color_scheme=theme)
     visitor.open("attention", text="Once upon a time there was a little dog", att_token=[3, 8], layer=1)
     visitor.tokens()
-    contrasts = visitor.page.locator(".strip .token").evaluate_all(CONTRAST)
+    contrasts = visitor.page.locator(".strip .token[style*=background]").evaluate_all(CONTRAST)
     assert len(contrasts) >= 2
     assert min(contrasts) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_buttons_choices_and_labels_can_be_read_in_both_themes(visitor: Visitor, theme: str) -> None:
+    visitor.page.emulate_media(color_scheme=theme)
+    visitor.open("next-token", text="My dog", next_ids="300.301", next_over="One head")
+    visitor.page.locator(".st-key-next_sentence .ytitle").first.wait_for()
+    buttons = visitor.page.locator(PRESSED).evaluate_all(CONTRAST)
+    assert len(buttons) >= 10
+    assert min(buttons) >= 4.5
+    labels = visitor.page.locator(LABELS).evaluate_all(CONTRAST)
+    assert len(labels) >= 20
+    assert min(labels) >= 7
 
 
 def test_a_text_too_long_for_a_link_survives_and_the_next_one_is_in_the_link(visitor: Visitor) -> None:

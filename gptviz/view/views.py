@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +46,7 @@ class AttentionView:
         self.masked = masked  # broadcasts to (L, H, T, S), or None
         self.names, self.title = names, title
         self.rows_sum_to_one = rows_sum_to_one
+        self.encoded: tuple[str, bytes] | None = None  # what `encode` returned, here or for the same content before
         self.state = ViewState()  # what is seen at first; yours to set
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class AttentionView:
     @property
     def id(self) -> str:
         """A name for exactly this content: other weights or tokens have another."""
-        return self._encoded[0]
+        return self.encode()[0]
 
     @property
     def factor(self) -> int:
@@ -64,7 +64,7 @@ class AttentionView:
 
     def overview(self) -> bytes:
         """The blob of all heads: their pictures as codes, tokens, and the numbers of each head."""
-        return self._encoded[1]
+        return self.encode()[1]
 
     def head(self, i: int) -> bytes:
         """The blob of one head, max-pooled to at most 1024 cells a side; `i` = layer * H + head."""
@@ -137,9 +137,14 @@ class AttentionView:
             return None if self.masked is None else self.masked[None]
         return self.masked if self.masked.ndim == 3 else self.masked[layer % len(self.masked)]
 
-    @functools.cached_property
-    def _encoded(self) -> tuple[str, bytes]:
-        """The id, and the overview; one pass over the layers, each of which may be costly to make."""
+    def encode(self) -> tuple[str, bytes]:
+        """The id, and the overview: made once."""
+        if self.encoded is None:
+            self.encoded = self._encode()
+        return self.encoded
+
+    def _encode(self) -> tuple[str, bytes]:
+        """One pass over the layers, each of which may be costly to make."""
         n_layers, n_heads, t, s = self.shape
         square, p = self.keys is None, pooled_shape(t, s, self.factor)
         codes = np.empty((n_layers, n_heads, *p), dtype=np.uint8)

@@ -1,0 +1,191 @@
+"""The attention view as a Streamlit component: chosen heads and links go both ways between it and the page's controls.
+
+Bytes travel through small invisible components, the stores, and JSON through the view itself; the view's script comes
+in a component of its own, once, because Streamlit sends a component's script along with each of its messages.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from gptviz.view import AttentionView, TraceSource, ViewState, script
+from gptviz.view import attention_view as make_view
+
+if TYPE_CHECKING:
+    from gptviz import Trace
+
+ASSETS = Path(__file__).parent / "assets"
+MOST_ANSWERS = 8  # the last ones that the browser asked for: an interrupted run must not lose one
+MOST_NEEDS = 16  # that one message from the browser may name
+
+
+def asset(name: str) -> str:
+    """A script of the components."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+bring_engine = st.components.v2.component(
+    "gptviz_view_engine",
+    js="\n".join((script.joined(), f"const STYLE = {json.dumps(script.style())};", asset("view_engine.js"))),
+)
+store = st.components.v2.component("gptviz_view_store", js=asset("view_store.js"))
+draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
+
+ENCODED: weakref.WeakKeyDictionary[Trace, tuple[str, bytes]] = weakref.WeakKeyDictionary()
+
+
+def view_of_trace(trace: Trace, title: str = "") -> AttentionView:
+    """The attention of a trace, encoded once however many visitors look at it, for as long as the trace is kept."""
+    view = make_view(TraceSource(trace), trace.tokens, title=title)
+    if trace not in ENCODED:
+        ENCODED[trace] = view.encode()
+    view.encoded = ENCODED[trace]
+    return view
+
+
+def attention_view(
+    view: AttentionView,
+    *,
+    key: str,
+    layer_key: str = "layer",
+    head_key: str = "head",
+    state_key: str = "view",
+    height: int = 640,
+) -> ViewState:
+    """Show a view; returns what the visitor has chosen in it.
+
+    In any Streamlit app:
+
+        import gptviz
+        import streamlit as st
+        from gptviz.ui.attention_view import attention_view
+
+        layer = st.selectbox("Layer", range(12), key="layer", bind="query-params")
+        head = st.selectbox("Head", range(12), key="head", bind="query-params")
+        chosen = attention_view(gptviz.attention_view(weights, tokens), key="attention")
+        st.write(f"You look at head {chosen.layer}.{chosen.head}")
+
+    Args:
+        view: from `gptviz.attention_view`, or `view_of_trace`.
+        key: of the component, unique on the page.
+        layer_key, head_key: of the widgets or values in the session state that own the chosen head, from 0. Widgets
+            come before this call. They and the component follow each other.
+        state_key: of the text in the URL that keeps everything else, such as the zoom and the chosen tokens.
+        height: in pixels.
+
+    Another layer or head runs the whole app; anything else that is chosen only this component.
+    """
+    keys = (layer_key, head_key, state_key)
+    show(view, key, keys, height, chosen_head(view, keys))
+    return state_of(view, keys)
+
+
+def chosen_head(view: AttentionView, keys: tuple[str, str, str]) -> tuple[int, int]:
+    """Layer and head that the page's controls have, as far as the view has them."""
+    layer, head = (st.session_state.get(key) for key in keys[:2])
+    state = ViewState.from_json({"layer": layer, "head": head}).fit(view.shape)
+    return state.layer, state.head
+
+
+def state_of(view: AttentionView, keys: tuple[str, str, str]) -> ViewState:
+    """What is chosen: the head in the controls, all else in the text of the link."""
+    return ViewState.parse(st.session_state.get(keys[2]), *chosen_head(view, keys)).fit(view.shape)
+
+
+@st.fragment
+def show(view: AttentionView, key: str, keys: tuple[str, str, str], height: int, drawn: tuple[int, int]) -> None:
+    """The component and its stores. `drawn` is the head that the rest of the page shows."""
+    if chosen_head(view, keys) != drawn:
+        st.rerun(scope="app")
+    with st.container(key=f"{key}_data"):
+        st.html(f"<style>.st-key-{css_name(key)}_data {{ display: none }}</style>")
+        st.text_input("State of the attention view", key=keys[2], bind="query-params", label_visibility="collapsed")
+        state = state_of(view, keys)
+        bring_engine(key=f"{key}_engine")
+        store(key=f"{key}_overview", data=view.overview())
+        for name, blob in (*kept_blobs(view, key, state), *answers(view, key)):
+            store(key=f"{key}_{name}", data=blob)
+    draw(
+        key=key,
+        data={"id": view.id, "state": state.to_json(), "height": height},
+        on_state_change=lambda: hear(view, key, keys, "state"),
+        on_need_change=lambda: hear(view, key, keys, "need"),
+    )
+
+
+def css_name(key: str) -> str:
+    """A key as Streamlit writes it into a class name."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in key.strip())
+
+
+def kept_blobs(view: AttentionView, key: str, state: ViewState) -> Iterator[tuple[str, bytes]]:
+    """What the chosen and the pinned heads need: all weights of a short text, a finer picture of a long one.
+
+    Each is made once: a run that shows the same heads finds them in the session.
+    """
+    heads = dict.fromkeys((state.layer * view.shape[1] + state.head, *state.pins))
+    make: Callable[[int], bytes] = view.head if view.factor > 1 else view.exact
+    before = st.session_state.get(f"{key}_kept", {})
+    kept = {(view.id, i): before.get((view.id, i)) or make(i) for i in heads}
+    st.session_state[f"{key}_kept"] = kept
+    for (_, i), blob in kept.items():
+        yield f"head_{i}", blob
+
+
+def answers(view: AttentionView, key: str) -> Iterator[tuple[str, bytes]]:
+    """The last things that the browser asked for, each under a name of its own, so that it is put once."""
+    for number, of, blob in st.session_state.get(f"{key}_answers", ()):
+        if of == view.id:
+            yield f"answer_{number}", blob
+
+
+def hear(view: AttentionView, key: str, keys: tuple[str, str, str], event: str) -> None:
+    """A message from the browser, {"id", "state", "needs"}; it may be anything.
+
+    A message that is sent while another still waits takes its place: so one with needs has a new state along.
+    """
+    told = getattr(st.session_state[key], event)
+    if isinstance(told, dict) and told.get("id") == view.id:
+        if isinstance(told.get("state"), dict):
+            adopt(view, keys, told["state"])
+        if isinstance(told.get("needs"), list):
+            answer(view, key, told["needs"])
+
+
+def adopt(view: AttentionView, keys: tuple[str, str, str], told: object) -> None:
+    """The visitor chose something in the component: the page's controls and the link follow."""
+    state = ViewState.from_json(told).fit(view.shape)
+    for name, value in zip(keys, (state.layer, state.head, state.to_text()), strict=True):
+        if st.session_state.get(name) != value:
+            st.session_state[name] = value
+
+
+def answer(view: AttentionView, key: str, needs: list) -> None:
+    """The component needs finer pictures or exact weights: make them, to be sent by the run that follows."""
+    made = [blob for need in needs[:MOST_NEEDS] for blob in blobs_for(view, need)]
+    before = st.session_state.get(f"{key}_answers", [])
+    count = before[-1][0] + 1 if before else 0
+    numbered = [(count + n, view.id, blob) for n, blob in enumerate(made)]
+    st.session_state[f"{key}_answers"] = [*before, *numbered][-max(MOST_ANSWERS, len(numbered)) :]
+
+
+def blobs_for(view: AttentionView, need: object) -> Iterator[bytes]:
+    """What one request asks for, {"head": [i, ...]} or {"window": [i, q0, q1, k0, k1]}; nothing if it is neither."""
+    if not isinstance(need, dict):
+        return
+    heads, window = need.get("head", []), need.get("window")
+    asked = [(view.head, [i]) for i in heads[:MOST_NEEDS]] if isinstance(heads, list) else []
+    if isinstance(window, list) and len(window) == 5:
+        asked.append((view.exact, window))
+    for make, numbers in asked:
+        if all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+            try:
+                yield make(*numbers)
+            except ValueError:  # out of range, or of a text that was there before
+                continue

@@ -22,7 +22,7 @@ def run(quick: bool) -> Iterator[Row]:
     """4.2 million parameters, 16 tokens of prompt, 100 new ones; then the same with the whole funnel of a draw."""
     config = gpt2_shape(n_layers=4, n_heads=4, d_model=256, vocab_size=4096, context=256)
     theirs = hugging_face(config).eval()
-    gpt = ours_with_weights_of(theirs, config).requires_grad_(False).eval()
+    gpt = ours_with_weights_of(theirs, config).for_reading()
     ours = LanguageModel("random", gpt, any_tokenizer(config.vocab_size), fingerprint="0" * 16)
     ids = torch.randint(config.vocab_size - 1, (PROMPT,), generator=torch.Generator().manual_seed(0)).tolist()
 

@@ -17,7 +17,7 @@ def run(quick: bool) -> Iterator[Row]:
     """`GPT.trace` over `GPT2Model(output_attentions=True)`, eager, same weights, per length; then with all logits."""
     config = gpt2_shape(n_layers=12, n_heads=12, d_model=768, vocab_size=50257, context=1024)
     theirs = hugging_face(config, attn_implementation="eager").eval()
-    ours = ours_with_weights_of(theirs, config).requires_grad_(False).eval()
+    ours = ours_with_weights_of(theirs, config).for_reading()
     body = theirs.transformer  # GPT2Model: no projection to the vocabulary
     ids = torch.randint(config.vocab_size, (max(LENGTHS),), generator=torch.Generator().manual_seed(0))
     for t in LENGTHS:

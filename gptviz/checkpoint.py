@@ -127,7 +127,7 @@ def load_folder(folder: Path, device: str | None) -> LanguageModel:
     gpt.load_state_dict(weights, strict=False, assign=True)
     if config.tied:
         gpt.unembedding.weight = gpt.token_embedding.weight
-    gpt.requires_grad_(False).eval().to(target)
+    gpt.for_reading().to(target)
     return LanguageModel(folder.name, gpt, tokenizer, mark, folder)
 
 

@@ -226,6 +226,22 @@ def test_a_long_pass_never_holds_the_weights_of_all_layers(monkeypatch: pytest.M
     assert largest == [one_layer, c.n_layers * one_layer]
 
 
+def test_a_model_laid_out_for_reading_is_the_same_model(model: LanguageModel) -> None:
+    plain, read = GPT(model.gpt.config), GPT(model.gpt.config).for_reading()
+    for gpt in (plain, read):
+        gpt.load_state_dict(model.gpt.state_dict())
+    assert not read.training
+    assert not any(value.requires_grad for value in read.parameters())
+    assert read.blocks[0].ff.expand.weight.T.is_contiguous()
+    assert plain.blocks[0].ff.expand.weight.is_contiguous()
+    assert read.unembedding.weight.is_contiguous()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, read.state_dict()[name]), name
+    ids = model.tokenizer.encode(TEXT)
+    for stage in STAGES:
+        close(getattr(read.trace(ids), stage), getattr(plain.trace(ids), stage), stage)
+
+
 # What-ifs
 
 

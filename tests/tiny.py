@@ -38,7 +38,7 @@ def random_gpt(seed: int = 0, **changes: object) -> GPT:
         for name, value in gpt.named_parameters():
             middle = 1.0 if name.endswith("norm.weight") else 0.0
             value.copy_((middle + 0.3 * torch.randn_like(value)).half().float())
-    return gpt.requires_grad_(False).eval()
+    return gpt.for_reading()
 
 
 def language_model(name: str, gpt: GPT, folder: Path | None = None) -> LanguageModel:

@@ -6,9 +6,10 @@ in a component of its own, once, because Streamlit sends a component's script al
 
 from __future__ import annotations
 
+import functools
 import json
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import streamlit as st
 
 from gptviz.view import AttentionView, TraceSource, ViewState, script
 from gptviz.view import attention_view as make_view
+from gptviz.view.views import EXACT_SIDE
 
 if TYPE_CHECKING:
     from gptviz import Trace
@@ -125,17 +127,31 @@ def css_name(key: str) -> str:
 
 
 def kept_blobs(view: AttentionView, key: str, state: ViewState) -> Iterator[tuple[str, bytes]]:
-    """What the chosen and the pinned heads need: all weights of a short text, a finer picture of a long one.
+    """What the chosen and the pinned heads need, each made once: the next run finds it in the session.
 
-    Each is made once: a run that shows the same heads finds them in the session.
+    That is all weights of a short text; of a long one a finer picture, and the weights of the part zoomed into.
     """
-    heads = dict.fromkeys((state.layer * view.shape[1] + state.head, *state.pins))
-    make: Callable[[int], bytes] = view.head if view.factor > 1 else view.exact
+    wanted: dict[tuple[str, int], functools.partial[bytes]] = {}
+    for i in dict.fromkeys((state.layer * view.shape[1] + state.head, *state.pins)):
+        if view.factor == 1:
+            wanted["exact", i] = functools.partial(view.exact, i)
+        else:
+            wanted["head", i] = functools.partial(view.head, i)
+            if state.window and small(state.window):
+                wanted["exact", i] = functools.partial(view.exact, i, *state.window)
     before = st.session_state.get(f"{key}_kept", {})
-    kept = {(view.id, i): before.get((view.id, i)) or make(i) for i in heads}
+    kept = {}
+    for (kind, i), make in wanted.items():
+        exactly = (view.id, kind, i, make.args)
+        kept[exactly] = before.get(exactly) or make()
+        yield f"{kind}_{i}", kept[exactly]
     st.session_state[f"{key}_kept"] = kept
-    for (_, i), blob in kept.items():
-        yield f"head_{i}", blob
+
+
+def small(window: tuple[int, int, int, int]) -> bool:
+    """Whether a window is one that is sent exactly."""
+    q0, q1, k0, k1 = window
+    return max(q1 - q0, k1 - k0) <= EXACT_SIDE
 
 
 def answers(view: AttentionView, key: str) -> Iterator[tuple[str, bytes]]:

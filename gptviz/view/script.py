@@ -9,7 +9,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "js"
 ORDER = (
     "payload", "colour", "pool", "layout", "lines", "state",  # pure
-    "canvas", "overview", "matrix", "lines_view", "sentence", "toolbar", "view",  # the page
+    "canvas", "overview", "matrix", "lines_view", "toolbar", "sentence", "view",  # the page
 )  # fmt: skip
 IMPORT = re.compile(r"^import\b[^;]*;[ \t]*\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function\b|const\b|let\b|class\b)", re.MULTILINE)

@@ -236,7 +236,6 @@ def test_heads_and_windows_that_are_not_there_are_refused(asked: tuple) -> None:
             view.head(asked[0])
 
 
-@pytest.mark.skipif(not hasattr(gptviz.Trace, "layer_weights"), reason="this Trace gives no single layer")
 def test_a_trace_is_its_own_source(tiny_model: LanguageModel) -> None:
     trace = gptviz.trace(tiny_model, "My dog has fleas")
     view = attention_view(TraceSource(trace), trace.tokens)

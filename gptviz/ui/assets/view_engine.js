@@ -2,6 +2,6 @@
 
 export default function () {
   const engine = (globalThis.__gptvizEngine ??= { waiting: [] });
-  if (!engine.mount) Object.assign(engine, { mount, putBlob, css: STYLE });
+  if (!engine.mount) Object.assign(engine, { mount, putBlob, viewOf, exactWindow, css: STYLE });
   for (const ready of engine.waiting.splice(0)) ready(engine);
 }

@@ -1,0 +1,246 @@
+// Lines: queries on the left, keys on the right, a line per weight that is kept, and the numbers where they end.
+
+import { cutText, drawTip } from "./canvas.js";
+import { headColours } from "./colour.js";
+import { columnsGeometry, hitLine, hitToken, lineEnds, lineOpacity, lineSet } from "./lines.js";
+import { exactText, rowAt } from "./payload.js";
+
+const ROW = 24; // CSS pixels
+const TOP = 26; // the names of the two columns, which stay in place
+const NUMBER = 54; // width of one head's numbers
+const MOST_CELLS = 1 << 16; // more than this, and only the lines of the queries in sight are drawn
+
+/** The heads that are drawn together, pinned ones first, each with its colour. @returns {{i, colour}[]} */
+export function drawnHeads(state, header, dark) {
+  const chosen = state.layer * header.H + state.head;
+  const heads = state.pins.includes(chosen) ? state.pins : [...state.pins, chosen];
+  const colours = headColours(heads.length, dark);
+  return heads.map((i, n) => ({ i, colour: colours[n] }));
+}
+
+/** Widths of the columns: a token, the numbers beside it, and the lines with the rest. */
+export function layoutLines(view) {
+  const { header } = view.dataset;
+  const heads = drawnHeads(view.state, header, view.theme.dark);
+  const half = view.width / 2 - 45; // the lines need some room
+  const numbers = Math.max(1, Math.min(heads.length, Math.floor((half * 0.55) / NUMBER)));
+  const longest = longestToken(view);
+  const margin = Math.min(longest + 16 + numbers * NUMBER, half);
+  const geometry = columnsGeometry({ T: header.T, S: header.S, width: view.width, margin, row: ROW, top: TOP });
+  return { geometry, heads, numbers, margin, contentHeight: geometry.height + 6 };
+}
+
+/** Width of the longest token in CSS pixels; long ones are cut, and measured once per dataset and font. */
+function longestToken(view) {
+  const { header } = view.dataset;
+  const key = `${header.id} ${view.theme.code}`;
+  if (view.longest?.key !== key) {
+    const context = view.overlay.getContext("2d");
+    context.font = tokenFont(view.theme);
+    const lengths = [...header.queries, ...(header.keys ?? [])].map((token) => Math.min(token.length, 30));
+    view.longest = { key, width: context.measureText("0".repeat(Math.max(1, ...lengths))).width };
+  }
+  return view.longest.width;
+}
+
+function tokenFont(theme, bold = false) {
+  return `${bold ? "700 " : ""}15px ${theme.code}`;
+}
+
+/** Paint all lines that are kept, or those of the chosen tokens. */
+export function paintLines(view, context) {
+  const layout = (view.lines = layoutLines(view));
+  context.clearRect(0, 0, view.width, view.height);
+  const sets = linesOf(view, layout, null);
+  const { queries, keys } = view.state;
+  paintSets(view, context, layout, sets, queries.length + keys.length > 0 ? { queries, keys } : null);
+}
+
+/** Only the lines of the token under the pointer, with their numbers; over the others. */
+export function paintLinesHover(view, context) {
+  context.clearRect(0, 0, view.width, view.height);
+  const { lines: layout, theme } = view;
+  const hover = view.hover ?? linesCursor(view.state);
+  if (!layout || !hover) return;
+  if (hover.tip) {
+    drawTip(context, theme, hover.tip, hover.x, hover.y, view.width, view.height);
+    return;
+  }
+  context.fillStyle = theme.background;
+  context.fillRect(0, 0, view.width, view.height);
+  const chosen = hover.side === "query" ? { queries: [hover.at], keys: [] } : { queries: [], keys: [hover.at] };
+  paintSets(view, context, layout, linesOf(view, layout, hover), chosen);
+}
+
+/** The token that the keyboard is on, or null. */
+function linesCursor({ cell: [q, k] }) {
+  if (q === null && k === null) return null;
+  return q === null ? { side: "key", at: k } : { side: "query", at: q };
+}
+
+/** Where to scroll so that the token of the keyboard, or else the first chosen one, is in sight. */
+export function revealToken(view) {
+  const { geometry } = (view.lines = layoutLines(view));
+  const { queries, keys } = view.state;
+  const first = queries.length ? { side: "query", at: queries[0] } : keys.length ? { side: "key", at: keys[0] } : null;
+  const token = linesCursor(view.state) ?? first;
+  if (!token) return view.scrollTop;
+  const y = geometry.y(token.side, token.at);
+  if (y - ROW < view.scrollTop + TOP) return Math.max(0, y - TOP - ROW);
+  return y + ROW > view.scrollTop + view.height ? y + ROW - view.height : view.scrollTop;
+}
+
+/** The kept lines of each drawn head: [{i, colour, lines, isExact}]. */
+function linesOf(view, layout, hovered) {
+  const { dataset, state } = view;
+  const { T, S } = dataset.header;
+  const inSight = T * S > MOST_CELLS && !hovered && !state.queries.length && !state.keys.length;
+  const first = Math.max(0, Math.floor((view.scrollTop - TOP) / ROW));
+  const last = Math.min(T, Math.ceil((view.scrollTop + view.height) / ROW));
+  const window = inSight ? [Math.min(first, last), last, 0, S] : null;
+  const { queries, keys, mass } = state;
+  return layout.heads.map(({ i, colour }) => {
+    const rows = rowsOf(view, i);
+    return { i, colour, lines: lineSet({ row: rows.of, T, queries, keys, mass, hovered, window }), isExact: rows.isExact };
+  });
+}
+
+/** The rows of a head; `isExact` says whether all that were asked for came from exact windows. */
+function rowsOf(view, i) {
+  let exact = true;
+  const of = (q) => {
+    const row = rowAt(view.dataset, i, q);
+    if (!row) view.needHead(i);
+    if (!row?.exact) exact = false;
+    return row?.weights ?? null;
+  };
+  return { of, isExact: () => exact };
+}
+
+function paintSets(view, context, layout, sets, chosen) {
+  const { geometry } = layout;
+  context.save();
+  context.beginPath();
+  context.rect(0, TOP, view.width, view.height - TOP);
+  context.clip();
+  sets.forEach((set, slot) => strokeLines(view, context, geometry, set, slot, sets.length));
+  const strong = chosen && { query: new Set(chosen.queries), key: new Set(chosen.keys) };
+  paintColumn(view, context, layout, "query", strong?.query);
+  paintColumn(view, context, layout, "key", strong?.key);
+  if (chosen) paintLineNumbers(view, context, layout, sets, chosen);
+  context.restore();
+  paintTitles(view, context, geometry);
+}
+
+/** Lines by opacity, in 24 steps: one stroke per step and not per line. Opacity is the weight's and nothing else's. */
+function strokeLines(view, context, geometry, { colour, lines }, slot, slots) {
+  const steps = Array.from({ length: 25 }, () => []);
+  for (const line of lines) {
+    const ends = lineEnds(geometry, line, slot, slots);
+    const [top, bottom] = [Math.min(ends[1], ends[3]), Math.max(ends[1], ends[3])];
+    if (bottom < view.scrollTop || top > view.scrollTop + view.height) continue;
+    steps[Math.round(24 * lineOpacity(line.w))].push(ends);
+  }
+  context.strokeStyle = colour;
+  steps.forEach((ends, step) => {
+    if (!ends.length) return;
+    context.globalAlpha = step / 24;
+    context.lineWidth = 1 + (2 * step) / 24;
+    context.beginPath();
+    for (const [x0, y0, x1, y1] of ends) {
+      context.moveTo(x0 + 3, y0 - view.scrollTop);
+      context.lineTo(x1 - 3, y1 - view.scrollTop);
+    }
+    context.stroke();
+  });
+  context.globalAlpha = 1;
+}
+
+function paintColumn(view, context, layout, side, strong) {
+  const { header } = view.dataset;
+  const { geometry, margin, numbers } = layout;
+  const { theme } = view;
+  const tokens = side === "query" ? header.queries : (header.keys ?? header.queries);
+  const first = Math.max(0, Math.floor((view.scrollTop - TOP) / ROW));
+  const last = Math.min(tokens.length, Math.ceil((view.scrollTop + view.height) / ROW));
+  context.textAlign = side === "query" ? "right" : "left";
+  context.textBaseline = "middle";
+  const x = side === "query" ? geometry.left - 5 : geometry.right + 5;
+  const room = margin - 12 - numbers * NUMBER;
+  for (let at = first; at < last; at++) {
+    const bold = strong?.has(at) ?? false;
+    context.font = tokenFont(theme, bold);
+    context.fillStyle = bold ? theme[side] : theme.text;
+    context.fillText(cutText(context, tokens[at], room), x, geometry.y(side, at) - view.scrollTop);
+  }
+}
+
+/** Where lines of the chosen tokens end, their weights: a column of numbers per head, outermost of all. */
+function paintLineNumbers(view, context, layout, sets, { queries, keys }) {
+  const { geometry, numbers } = layout;
+  context.textBaseline = "middle";
+  context.font = `13px ${view.theme.font}`;
+  sets.slice(-numbers).forEach((set, column, shown) => {
+    context.fillStyle = set.colour;
+    const write = (side, at, w) => {
+      const outer = (shown.length - 1 - column) * NUMBER + 4;
+      context.textAlign = side === "key" ? "right" : "left";
+      const x = side === "key" ? view.width - outer : outer;
+      const y = geometry.y(side, at) - view.scrollTop;
+      if (y > -ROW && y < view.height + ROW) context.fillText(lineNumber(w, set.isExact()), x, y);
+    };
+    if (queries.length) endSums(set.lines, "k").forEach((w, at) => write("key", at, w));
+    else if (keys.length) endSums(set.lines, "q").forEach((w, at) => write("query", at, w));
+  });
+}
+
+/** Weights that end at each token, added up where several of the chosen ones look at it. */
+function endSums(lines, end) {
+  const sums = new Map();
+  for (const line of lines) sums.set(line[end], (sums.get(line[end]) ?? 0) + line.w);
+  return sums;
+}
+
+function lineNumber(w, exact) {
+  return exact ? exactText(w, 3) : `≈${w.toFixed(2)}`;
+}
+
+function paintTitles(view, context, geometry) {
+  const { axes } = view.dataset.header;
+  context.fillStyle = view.theme.background;
+  context.fillRect(0, 0, view.width, TOP);
+  context.font = `700 14px ${view.theme.font}`;
+  context.textBaseline = "middle";
+  context.fillStyle = view.theme.query;
+  context.textAlign = "right";
+  context.fillText(axes[0], geometry.left - 5, TOP / 2);
+  context.fillStyle = view.theme.key;
+  context.textAlign = "left";
+  context.fillText(axes[1], geometry.right + 5, TOP / 2);
+}
+
+/** Pointer over the lines: a token shows its own lines, a click chooses it, a line says its weight. */
+export function pointLines(view, kind, event) {
+  const layout = view.lines;
+  if (!layout) return;
+  const [x, y] = [event.x, event.y + view.scrollTop];
+  const token = event.y < TOP ? null : hitToken(layout.geometry, x, y);
+  if (kind === "hover") view.setHover(token ? { ...token } : tipOfLine(view, layout, event, y));
+  if (kind === "click" && token) view.act({ type: "toggle", side: token.side, at: token.at });
+}
+
+/** What the line nearest to the pointer is; the head drawn last lies on top. */
+function tipOfLine(view, layout, event, y) {
+  const { header } = view.dataset;
+  const sets = linesOf(view, layout, null);
+  for (let slot = sets.length - 1; slot >= 0; slot--) {
+    const { i, lines, isExact } = sets[slot];
+    const n = hitLine(layout.geometry, lines, event.x, y, 4, slot, sets.length);
+    if (n < 0) continue;
+    const { q, k, w } = lines[n];
+    const keys = header.keys ?? header.queries;
+    const what = `${header.axes[0]} ${q} ${header.queries[q]} → ${header.axes[1]} ${k} ${keys[k]}`;
+    return { tip: [`head ${header.names[i]}  ${lineNumber(w, isExact())}`, what], x: event.x, y: event.y };
+  }
+  return null;
+}

@@ -1,0 +1,206 @@
+// The sentence: tokens as text that can be chosen, coloured by attention; and the small strip beside the matrix.
+
+import { colourOf, inkOn } from "./colour.js";
+import { columnAt, exactText, readingAt, rowAt } from "./payload.js";
+import { describe, sentenceSides } from "./state.js";
+import { element, errorStripes } from "./toolbar.js";
+
+/** The token lists of a dataset: one where queries and keys are the same text, else two. */
+function sidesOf(header) {
+  const both = [{ side: "query", tokens: header.queries }, { side: "key", tokens: header.keys }];
+  return header.keys ? both : [{ side: "both", tokens: header.queries }];
+}
+
+/** Spans or buttons of a list of tokens, literal text all of them. */
+function tokenElements(parent, tokens, tag) {
+  return tokens.map((text, at) => {
+    const made = element(parent, tag, "gptviz-token");
+    element(made, "bdi", "", text);
+    made.title = `${at}: ${text}`;
+    made.dataset.at = String(at);
+    return made;
+  });
+}
+
+// The strip over the matrix -------------------------------------------------------------------------------------------
+
+/** The sentence as a strip, in which the query and the key of the crosshair are marked. */
+export function buildStrip(parent) {
+  const strip = element(parent, "div", "gptviz-strip");
+  strip.setAttribute("aria-hidden", "true"); // the status line says the same in words
+  let shown = null;
+  let lists = [];
+  let marked = [];
+  const mark = (side, at, name) => {
+    const list = lists.find((one) => one.side === side || one.side === "both");
+    const token = list?.elements[at];
+    if (!token) return;
+    token.classList.add(name);
+    marked.push([token, name]);
+  };
+  return {
+    element: strip,
+    update(header) {
+      if (shown === header.id) return;
+      shown = header.id;
+      strip.replaceChildren();
+      marked = [];
+      lists = sidesOf(header).map(({ side, tokens }) => {
+        const list = element(strip, "div", "gptviz-tokens");
+        if (side !== "both") element(list, "h3", "", header.axes[side === "query" ? 0 : 1]);
+        return { side, elements: tokenElements(list, tokens, "span") };
+      });
+    },
+    mark(cell) {
+      for (const [token, name] of marked) token.classList.remove(name);
+      marked = [];
+      if (!cell) return;
+      mark("query", cell.q, "is-query");
+      mark("key", cell.k, "is-key");
+      for (const [token] of marked) keepInSight(strip, token);
+    },
+  };
+}
+
+/** Scroll a box so that a token in it is seen, without moving the page as scrollIntoView would. */
+function keepInSight(parent, token) {
+  if (parent.scrollHeight <= parent.clientHeight) return;
+  const [top, bottom] = [token.offsetTop - parent.offsetTop, token.offsetTop - parent.offsetTop + token.offsetHeight];
+  if (top < parent.scrollTop) parent.scrollTop = top - 4;
+  else if (bottom > parent.scrollTop + parent.clientHeight) parent.scrollTop = bottom - parent.clientHeight + 4;
+}
+
+// The sentence view ---------------------------------------------------------------------------------------------------
+
+/** The sentence with its tokens as buttons; `onToggle(side, at)` when one is clicked. */
+export function buildSentence(parent, onToggle) {
+  const pane = element(parent, "div", "gptviz-sentence");
+  let shown = "";
+  let lists = [];
+  const rebuild = (view) => {
+    const { header } = view.dataset;
+    pane.replaceChildren();
+    lists = sidesOf(header).map(({ side, tokens }) => {
+      const list = element(pane, "div", "gptviz-tokens");
+      element(list, "h3");
+      const elements = tokenElements(list, tokens, "button");
+      for (const token of elements) {
+        token.type = "button";
+        token.tabIndex = -1; // arrow keys move over tokens: a tab stop each would be hundreds
+        token.number = element(token, "small");
+      }
+      list.onclick = (event) => {
+        const token = event.target.closest(".gptviz-token");
+        if (token) onToggle(side === "both" ? sentenceSides(view.state.way).chosen : side, Number(token.dataset.at));
+      };
+      return { side, list, elements };
+    });
+  };
+  return {
+    element: pane,
+    paint(view) {
+      if (shown !== view.dataset.header.id) rebuild(view);
+      shown = view.dataset.header.id;
+      const colours = sentenceColours(view);
+      for (const { side, list, elements } of lists) paintList(view, colours, side, list, elements);
+      return colours;
+    },
+  };
+}
+
+/**
+ * What the tokens are coloured by: the weights of the chosen tokens, added up.
+ * @returns {{sums: ?Float64Array, exact: boolean, top: number, chosen: number[], from: string, coloured: string}} `sums`
+ *   of T or S numbers, or null if nothing is chosen or known; `top` the number at the end of the ramp; `from` and
+ *   `coloured` the sides, query or key, of what is chosen and of what is coloured
+ */
+export function sentenceColours(view) {
+  const { dataset, state } = view;
+  const { T, S } = dataset.header;
+  const { chosen: from, coloured } = sentenceSides(state.way);
+  const chosen = from === "query" ? state.queries : state.keys;
+  const i = view.chosen();
+  const sums = new Float64Array(coloured === "key" ? S : T);
+  let exact = true;
+  let known = chosen.length > 0;
+  for (const at of chosen) {
+    const found = from === "query" ? rowAt(dataset, i, at) : columnAt(dataset, i, at);
+    if (!found?.exact) {
+      exact = false;
+      if (from === "query") view.needWindow(i, at, at + 1, 0, S);
+      else view.needWindow(i, 0, T, at, at + 1);
+    }
+    if (found) found.weights.forEach((w, n) => (sums[n] += w));
+    else known = false;
+  }
+  const most = sums.reduce((a, b) => (b > a ? b : a), 0);
+  const top = state.scale === "row" ? most : chosen.length > 1 ? Math.max(1, most) : view.largest();
+  return { sums: known ? sums : null, exact, top, chosen, from, coloured };
+}
+
+function paintList(view, colours, side, list, elements) {
+  const { state, theme, dataset } = view;
+  const { axes } = dataset.header;
+  const coloured = side === "both" || side === colours.coloured;
+  list.querySelector("h3").textContent = headline(colours, side, axes);
+  const chosen = new Set(side === "both" ? colours.chosen : side === "query" ? state.queries : state.keys);
+  const cursor = side === "key" || (side === "both" && colours.from === "key") ? state.cell[1] : state.cell[0];
+  elements.forEach((token, at) => {
+    token.setAttribute("aria-pressed", String(chosen.has(at)));
+    token.classList.toggle("is-cursor", cursor === at);
+    const value = coloured && colours.sums ? colours.sums[at] : null;
+    paintToken(token, value, colours, state.scale, theme);
+  });
+  const at = elements[cursor];
+  if (at) view.reveal(at);
+}
+
+/** Colour and number of a token; none where nothing is chosen. */
+function paintToken(token, value, { exact, top }, scale, theme) {
+  const wrong = Number.isNaN(value);
+  token.classList.toggle("is-error", wrong);
+  if (value === null || wrong) {
+    token.style.background = wrong ? errorStripes() : "";
+    token.style.color = "";
+    token.number.textContent = wrong ? "error" : "\u00a0";
+    return;
+  }
+  const colour = colourOf(value, { scale: scale === "row" ? "linear" : scale, largest: top, dark: theme.dark });
+  token.style.background = `rgb(${colour.join(" ")})`;
+  token.style.color = inkOn(colour);
+  token.number.textContent = exact ? exactText(value, 3) : `≈ ${value.toFixed(2)}`;
+}
+
+function headline({ chosen, coloured }, side, axes) {
+  const name = (which) => axes[which === "query" ? 0 : 1];
+  if (side !== "both" && side !== coloured) return `${name(side)}: choose here`;
+  if (!chosen.length) return side === "both" ? "Choose one token or more" : name(side);
+  const several = chosen.length > 1 ? `, of ${chosen.length} added up` : "";
+  const what = coloured === "key" ? "how much the chosen look at it" : "how much it looks at the chosen";
+  return `${side === "both" ? "" : `${name(side)}: `}colour and number: ${what}${several}`;
+}
+
+// In words ------------------------------------------------------------------------------------------------------------
+
+/** What a screen reader is told, and anyone else can read: the chosen head, cell or token, and its weights. */
+export function wordsOf(view) {
+  const { state, dataset } = view;
+  const [q, k] = state.cell;
+  const { T, S } = dataset.header;
+  const i = view.chosen();
+  if (q === null && k === null) return describe(state, dataset.header);
+  if (q === null) view.needWindow(i, 0, T, k, k + 1);
+  else view.needWindow(i, q, q + 1, 0, S);
+  if (q !== null && k !== null) return describe(state, dataset.header, readingAt(dataset, i, q, k));
+  const row = q === null ? columnAt(dataset, i, k) : rowAt(dataset, i, q);
+  return describe(state, dataset.header, null, strongest(row, 3));
+}
+
+/** The places and weights of the n largest of a row or column. */
+function strongest(row, n) {
+  if (!row) return [];
+  const places = [...row.weights.keys()].filter((at) => row.weights[at] > 0);
+  places.sort((a, b) => row.weights[b] - row.weights[a]);
+  const reading = (w) => ({ w, exact: row.exact, masked: false, error: false, block: 1 });
+  return places.slice(0, n).map((at) => ({ at, reading: reading(row.weights[at]) }));
+}

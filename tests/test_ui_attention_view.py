@@ -193,10 +193,11 @@ def test_the_last_answers_are_kept_each_under_a_name_of_its_own() -> None:
     assert mounted(at, "gptviz_view_store")[-1].proto.id not in names
 
 
-def test_needs_bring_a_state_that_may_have_been_lost() -> None:
-    at = say(run(t=150), "need", needs=[{"head": [5]}], state={"layer": 1, "mode": "matrix"})
-    assert at.session_state["returned"] == ViewState(layer=1, mode="matrix")
-    assert [header["i"] for header in sent(at, "head")] == [4, 5]
+def test_answers_about_another_text_are_not_sent_again() -> None:
+    at = say(run(t=150), "need", needs=[{"head": [5]}])
+    number, _, blob = at.session_state["att_answers"][0]
+    at.session_state["att_answers"] = [(number, "another", blob)]
+    assert [header["i"] for header in sent(fine(at.run()), "head")] == [0]
 
 
 def test_blobs_are_made_once_for_the_same_heads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,16 +162,14 @@ def answers(view: AttentionView, key: str) -> Iterator[tuple[str, bytes]]:
 
 
 def hear(view: AttentionView, key: str, keys: tuple[str, str, str], event: str) -> None:
-    """A message from the browser, {"id", "state", "needs"}; it may be anything.
-
-    A message that is sent while another still waits takes its place: so one with needs has a new state along.
-    """
+    """A message from the browser, {"id", "state"} or {"id", "needs"}; it may be anything."""
     told = getattr(st.session_state[key], event)
-    if isinstance(told, dict) and told.get("id") == view.id:
-        if isinstance(told.get("state"), dict):
-            adopt(view, keys, told["state"])
-        if isinstance(told.get("needs"), list):
-            answer(view, key, told["needs"])
+    if not isinstance(told, dict) or told.get("id") != view.id:
+        return
+    if isinstance(told.get("state"), dict):
+        adopt(view, keys, told["state"])
+    if isinstance(told.get("needs"), list):
+        answer(view, key, told["needs"])
 
 
 def adopt(view: AttentionView, keys: tuple[str, str, str], told: object) -> None:

@@ -2,7 +2,7 @@
 // what is needed. Python answers through stores, see view_store.js, and through `data`.
 
 const shown = new WeakMap(); // parentElement, which stays the same over updates -> what is shown in it
-const PATIENCE = 600; // milliseconds for Python to answer a new state, before what is still missing is asked for
+const PATIENCE = 2000; // milliseconds for Python to answer a new state
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const engine = (globalThis.__gptvizEngine ??= { waiting: [] });
@@ -10,10 +10,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   shown.set(parentElement, here);
   const answered = data !== here.data;
   Object.assign(here, { data, setTriggerValue });
-  if (answered) {
-    here.unanswered = null;
-    if (here.needs.length) askSoon(here, engine);
-  }
+  if (answered) goOn(here, engine);
   const show = (ready) => {
     if (here.gone) return;
     const given = { id: here.data.id, state: here.data.state, dark: isDark(parentElement) };
@@ -25,7 +22,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   else engine.waiting.push(show);
   return () => {
     here.gone = true;
-    clearTimeout(here.timer);
+    clearTimeout(here.asking);
+    clearTimeout(here.waiting);
     here.view?.destroy();
     shown.delete(parentElement);
   };
@@ -47,8 +45,8 @@ function room(parentElement, css) {
 function reports(here, engine) {
   return {
     onState: (state) => {
-      here.unanswered = state;
-      here.setTriggerValue("state", { id: here.data.id, state });
+      here.untold = state;
+      tell(here, engine);
     },
     onNeed: (need) => {
       here.needs.push(need);
@@ -57,20 +55,42 @@ function reports(here, engine) {
   };
 }
 
+/**
+ * Tell Python the newest state, one at a time. A message would stop the run that answers the one before, and a run that
+ * is stopped between the page's controls and here leaves them with the old head in the address.
+ */
+function tell(here, engine) {
+  if (here.unanswered || !here.untold) return;
+  const state = here.untold;
+  here.untold = null;
+  if (JSON.stringify(state) === JSON.stringify(here.data.state)) return; // there and back: no news, and no answer
+  here.unanswered = state;
+  here.waiting = setTimeout(() => goOn(here, engine), PATIENCE);
+  here.setTriggerValue("state", { id: here.data.id, state });
+}
+
+/** Python has answered, or takes too long: what came up meanwhile can be said. */
+function goOn(here, engine) {
+  clearTimeout(here.waiting);
+  here.unanswered = null;
+  tell(here, engine);
+  if (here.needs.length) askSoon(here, engine);
+}
+
 /** Ask for all that is needed in one message. The answer to a new state is awaited first: it brings most of it. */
 function askSoon(here, engine) {
-  clearTimeout(here.timer);
-  here.timer = setTimeout(() => ask(here, engine), here.unanswered ? PATIENCE : 20);
+  clearTimeout(here.asking);
+  if (!here.unanswered) here.asking = setTimeout(() => ask(here, engine), 20);
 }
 
 function ask(here, { viewOf, exactWindow }) {
+  if (here.unanswered) return; // `goOn` will ask
   const { id } = here.data;
   const dataset = viewOf(id);
   const missing = ({ head, window }) =>
     head ? head.some((i) => !dataset.heads.has(i)) : !exactWindow(dataset, ...window);
   const needs = here.needs.splice(0).filter((need) => dataset && missing(need));
-  // A message takes the place of one that still waits: a state that may not have arrived goes along.
-  if (needs.length) here.setTriggerValue("need", { id, needs, state: here.unanswered });
+  if (needs.length) here.setTriggerValue("need", { id, needs });
 }
 
 /** Whether the page behind is dark: its luminance says so, whatever its theme is called. */

@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.common import Row
 from benchmarks.sentences import new_sentence
+from gptviz.view import unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKENS = 64
-CHARTS = 2  # one matrix, and all heads of the layer
 
 
 def run(quick: bool) -> Iterator[Row]:
@@ -31,7 +31,7 @@ def run(quick: bool) -> Iterator[Row]:
         start = time.perf_counter()
         app.run()
         times.append(time.perf_counter() - start)
-        check(app)
+        check(app, TOKENS)
     times = times[warmups:]
     largest = max(times) * 1000
     yield Row(
@@ -43,9 +43,10 @@ def run(quick: bool) -> Iterator[Row]:
     )
 
 
-def check(app: AppTest) -> None:
-    """The page really was drawn for this sentence."""
-    charts = len(app.get("plotly_chart"))
-    if app.exception or app.error or charts != CHARTS:
+def check(app: AppTest, tokens: int) -> None:
+    """The view really was given this sentence."""
+    headers = [unpack(element.proto.bytes)[0] for element in app.get("bidi_component") if element.proto.bytes]
+    drawn = [len(header["queries"]) for header in headers if header["kind"] == "overview"]
+    if app.exception or app.error or drawn != [tokens]:
         complaints = [element.value for element in (*app.exception, *app.error)]
-        raise AssertionError(f"expected {CHARTS} charts and no error, found {charts} and {complaints}")
+        raise AssertionError(f"expected one view of {tokens} tokens and no error, found {drawn} and {complaints}")

@@ -213,7 +213,7 @@ def test_head_table_knows_typical_heads() -> None:
     previous[0, 0] = 1
     first = np.zeros((t, t))
     first[:, 0] = 1
-    table = heads.head_table(np.stack([np.stack([previous, first, np.eye(t)])] * 2), 1).set_index("head")
+    table = heads.head_table(np.stack([previous, first, np.eye(t)]), 1).set_index("head")
     assert list(table.index) == ["1.0", "1.1", "1.2"]
     assert table.loc["1.0", "previous token"] == 1
     assert table.loc["1.0", "distance"] == 1
@@ -225,7 +225,7 @@ def test_head_table_knows_typical_heads() -> None:
 
 
 def test_head_table_of_one_token() -> None:
-    table = heads.head_table(np.ones((1, 2, 1, 1)), 0)
+    table = heads.head_table(np.ones((2, 1, 1)), 0)
     assert len(table) == 2
     assert table.drop(columns="head").notna().all().all()
 

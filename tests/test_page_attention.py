@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 import numpy as np
@@ -11,36 +10,45 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.analysis import heads
+from gptviz.view import from_codes, unpack
 from tests.page_helpers import open_page, texts
 
 LONG = "Once upon a time there was a little dog who had fleas and a cat who had none, and they lived by the sea. " * 3
 
 
-def figures(at: AppTest) -> list[dict]:
-    """The Plotly figures of the page, as they are sent: the chosen matrix, then all heads."""
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+def blobs(at: AppTest) -> dict[str, tuple[dict, memoryview]]:
+    """What the attention view was given: kind of blob -> header and payload."""
+    sent = [element.proto.bytes for element in at.get("bidi_component")]
+    found = [unpack(blob) for blob in sent if blob]
+    return {header["kind"]: (header, payload) for header, payload in found}
 
 
-def numbers(z: dict | list) -> np.ndarray:
-    """A matrix out of a figure, as the browser decodes it."""
-    if isinstance(z, list):
-        return np.array(z, dtype=float)
-    shape = [int(n) for n in z["shape"].split(",")]
-    return np.frombuffer(base64.b64decode(z["bdata"]), dtype=z["dtype"]).reshape(shape)
+def overview(at: AppTest) -> tuple[dict, np.ndarray]:
+    """Header and codes (N, P, P) of all heads."""
+    header, payload = blobs(at)["overview"]
+    return header, np.frombuffer(payload, np.uint8).reshape(-1, *header["P"])
 
 
-def cells(figure: dict) -> list[np.ndarray]:
-    """Every matrix of weights in a figure, without the grey of the mask."""
-    return [numbers(trace["z"]) for trace in figure["data"] if trace.get("coloraxis")]
+def exact(at: AppTest) -> tuple[int, np.ndarray]:
+    """The chosen head's number and its exact weights."""
+    header, payload = blobs(at)["exact"]
+    shape = header["q1"] - header["q0"], header["k1"] - header["k0"]
+    return header["i"], np.frombuffer(payload, np.float32).reshape(shape)
+
+
+def drawn(at: AppTest) -> dict:
+    """What the view itself is told: the id of its data and its state."""
+    (view,) = (e for e in at.get("bidi_component") if e.proto.component_name.endswith("gptviz_view"))
+    return json.loads(view.proto.json)
+
+
+def levels(at: AppTest) -> list[list[str]]:
+    """The words of the low / med / high reading."""
+    return json.loads(at.get("plotly_chart")[0].proto.spec)["data"][-1]["text"]
 
 
 def table(at: AppTest) -> np.ndarray:
     return at.dataframe[0].value.to_numpy()
-
-
-def strip(at: AppTest) -> dict:
-    """What the clickable sentence is given."""
-    return json.loads(at.get("bidi_component")[-1].proto.json)
 
 
 def trace_of(at: AppTest) -> gptviz.Trace:
@@ -58,40 +66,46 @@ def plain() -> AppTest:
     return fine(open_page("attention", layer=1, head=3))
 
 
-def test_the_matrix_is_the_models_own(plain: AppTest) -> None:
-    weights = trace_of(plain).weights
-    shown, mosaic = figures(plain)
-    np.testing.assert_array_equal(np.nan_to_num(cells(shown)[0]), weights[1, 3])
+def test_the_view_shows_the_models_own_weights(plain: AppTest) -> None:
+    weights = trace_of(plain).weights  # (L, H, T, T)
+    head, shown = exact(plain)
+    n_heads = weights.shape[1]
+    assert head == 1 * n_heads + 3
+    np.testing.assert_array_equal(shown, weights[1, 3])
     np.testing.assert_array_equal(table(plain), weights[1, 3])
-    np.testing.assert_array_equal(np.nan_to_num(np.stack(cells(mosaic))), weights[1])
-    assert shown["layout"]["title"]["text"] == "Head 1.3"
-    assert [mark["text"] for mark in mosaic["layout"]["annotations"]][2:4] == ["1.2", "<b>1.3</b>"]
-    for figure in (shown, mosaic):
-        assert (figure["layout"]["coloraxis"]["cmin"], figure["layout"]["coloraxis"]["cmax"]) == (0, 1)
+    header, codes = overview(plain)
+    np.testing.assert_allclose(from_codes(codes), weights.reshape(codes.shape), atol=1 / 253)
+    assert header["names"][head] == "1.3"
+    assert header["queries"] == ["My", "·dog", "·has", "·f", "le", "as"]
+    state = drawn(plain)["state"]
+    assert (state["layer"], state["head"], state["mode"]) == (1, 3, "overview")
 
 
-def test_the_grey_is_where_the_scores_say_masked(plain: AppTest) -> None:
-    grey = numbers(figures(plain)[0]["data"][0]["z"])
-    np.testing.assert_array_equal(grey == 1, np.isneginf(trace_of(plain).masked[1, 3]))
-    assert grey.any()
+def test_masked_is_where_the_scores_say_so(plain: AppTest) -> None:
+    _, codes = overview(plain)
+    masked = np.isneginf(trace_of(plain).masked)
+    np.testing.assert_array_equal(codes == 0, masked.reshape(codes.shape))
+    assert masked.any()
 
 
-@pytest.mark.parametrize("show", ["One head", "Mean", "Rollout"])
-@pytest.mark.parametrize("options", [{}, {"att_words": "true"}, {"att_over": "all layers"}, {"att_colours": "0 to 1"}])
+@pytest.mark.parametrize("show", ["Heads", "Mean", "Rollout"])
+@pytest.mark.parametrize("options", [{}, {"att_words": "true"}, {"att_over": "all layers"}, {"att_first": "true"}])
 def test_every_row_on_the_page_sums_to_one(show: str, options: dict) -> None:
     text = "My dog has fleas, and  mine\nhas none. 🐕‍🦺"
     at = fine(open_page("attention", text=text, att_show=show, layer=2, **options))
-    shown = [table(at), *(matrix for figure in figures(at) for matrix in cells(figure))]
-    assert len(shown) > 3
-    for matrix in shown:
-        assert np.abs(np.nansum(matrix, axis=1) - 1).max() < 1e-5
+    hidden = "att_first" in options  # then the first row looked at nothing else, and is empty
+    for matrix in (table(at), exact(at)[1]):
+        assert np.abs(np.nansum(matrix, axis=1) - 1)[hidden:].max() < 1e-5
+    assert not overview(at)[0]["errors"]
 
 
 def test_max_says_that_its_rows_do_not() -> None:
     at = fine(open_page("attention", att_show="Max", att_over="all layers"))
     np.testing.assert_array_equal(table(at), trace_of(at).weights.max(axis=(0, 1)))
     assert "rows do not sum to 1" in texts(at)
-    assert figures(at)[0]["layout"]["title"]["text"] == "Max over all heads"
+    header, codes = overview(at)
+    assert header["names"] == ["Max over all heads"]
+    assert not header["errors"] and (codes < 255).all()
 
 
 def test_rollout_names_its_source_and_its_rule() -> None:
@@ -104,7 +118,11 @@ def test_rollout_names_its_source_and_its_rule() -> None:
 
 def test_words_are_joined_and_the_rule_is_on_the_page() -> None:
     at = fine(open_page("attention", att_words="true"))
-    assert strip(at)["tokens"] == ["My", "·dog", "·has", "·fleas"]
+    header, codes = overview(at)
+    assert header["queries"] == ["My", "·dog", "·has", "·fleas"]
+    groups = heads.word_groups([b"My", b" dog", b" has", b" f", b"le", b"as"])
+    expected = heads.join_words(trace_of(at).weights, groups)
+    np.testing.assert_allclose(from_codes(codes), expected.reshape(codes.shape), atol=1 / 253)
     assert table(at).shape == (4, 4)
     assert "summed over the keys" in texts(at)
     assert "averaged over its queries" in texts(at)
@@ -117,44 +135,24 @@ def test_the_first_token_hidden_is_not_called_the_models(plain: AppTest) -> None
     assert np.isnan(table(at)[0]).all()
     assert np.isnan(table(at)[:, 0]).all()
     np.testing.assert_allclose(np.nansum(table(at)[1:], axis=1), 1)
+    _, codes = overview(at)
+    assert (codes[:, 0] == 0).all() and (codes[:, :, 0] == 0).all()  # drawn as empty, not as a weight of 0
 
 
 def test_the_lecture_table() -> None:
     at = fine(open_page("attention", att_words="true", att_levels="true"))
-    shown = figures(at)[0]
-    written = shown["data"][-1]["text"]
+    written = levels(at)
     assert len(written) == 4
     assert all(word in ("low", "med", "high") for i, row in enumerate(written) for word in row[: i + 1])
     at.slider(key="att_at").set_value((0.0, 0.0)).run()
-    written = figures(fine(at))[0]["data"][-1]["text"]
-    assert all(word == "high" for i, row in enumerate(written) for word in row[: i + 1])
+    assert all(word == "high" for i, row in enumerate(levels(fine(at))) for word in row[: i + 1])
     assert "**high** from 0:" in texts(at)
 
 
-def test_clicked_tokens_colour_the_sentence_in_both_directions() -> None:
-    at = fine(open_page("attention", layer=1, head=2, att_token=[3, 4]))
-    weights = trace_of(at).weights[1, 2].astype(float)
-    assert strip(at)["selected"] == [3, 4]
-    np.testing.assert_allclose(strip(at)["values"], (weights[3] + weights[4]) / 2, atol=1e-4)
-    assert [float(label) for label in strip(at)["labels"]] == pytest.approx(list(weights[3] + weights[4]), abs=1e-6)
-    assert "their rows summed" in texts(at)
-    at.segmented_control(key="att_way").set_value("from").run()
-    np.testing.assert_allclose(strip(fine(at))["values"], weights[:, 3] + weights[:, 4], atol=1e-4)
-    assert "their columns summed" in texts(at)
-
-
-def test_with_nothing_clicked_the_last_token_speaks(plain: AppTest) -> None:
-    assert strip(plain)["selected"] == []
-    np.testing.assert_allclose(strip(plain)["values"], trace_of(plain).weights[1, 3, -1], atol=1e-4)
-    assert "the last one" in texts(plain)
-
-
-def test_colours_up_to_the_largest_weight_say_so() -> None:
-    at = fine(open_page("attention", text=LONG, layer=1, att_colours="0 to the largest weight"))
-    shown, mosaic = figures(at)
-    weights = trace_of(at).weights
-    assert shown["layout"]["coloraxis"]["cmax"] == pytest.approx(weights[1, 0].max())
-    assert mosaic["layout"]["coloraxis"]["cmax"] == pytest.approx(weights[1].max())
+def test_a_link_opens_the_view_as_it_was() -> None:
+    at = fine(open_page("attention", layer=1, head=2, view="sentence~s:sqrt~q:3-4"))
+    state = drawn(at)["state"]
+    assert (state["mode"], state["scale"], state["queries"]) == ("sentence", "sqrt", [3, 4])
 
 
 @pytest.mark.parametrize(
@@ -174,8 +172,8 @@ def test_colours_up_to_the_largest_weight_say_so() -> None:
 @pytest.mark.parametrize("words", ["false", "true"])
 def test_whatever_is_typed_is_shown_literally(text: str, words: str) -> None:
     at = fine(open_page("attention", text=text, att_words=words, att_first="true", att_levels="true", att_show="Mean"))
-    assert len(figures(at)) == 2
-    labels = figures(at)[0]["layout"]["xaxis"]["labelalias"].values()
+    assert overview(at)[0]["names"] == ["Mean over the heads of layer 0"]
+    labels = json.loads(at.get("plotly_chart")[0].proto.spec)["layout"]["xaxis"]["labelalias"].values()
     assert not any("<" in label for label in labels)
     said = texts(at)
     for harm in ("<img src=x", "<b>bold", "[a](b)", ":smile:", "$x$"):
@@ -185,7 +183,7 @@ def test_whatever_is_typed_is_shown_literally(text: str, words: str) -> None:
 def test_one_token_has_one_cell() -> None:
     at = fine(open_page("attention", text="x"))
     assert table(at).tolist() == [[1.0]]
-    at = fine(open_page("attention", text="x", att_first="true", att_colours="0 to the largest weight"))
+    at = fine(open_page("attention", text="x", att_first="true"))
     assert np.isnan(table(at)).all()
 
 
@@ -195,20 +193,21 @@ def test_without_a_sentence_the_page_asks_for_one(text: str) -> None:
     at.text_input(key="text").set_value(text).run()
     fine(at)
     assert "Type a sentence" in texts(at)
-    assert not at.get("plotly_chart")
+    assert not blobs(at)
 
 
 def test_a_link_with_nonsense_opens_the_default_picture() -> None:
-    nonsense = {"layer": 99, "head": "<b>", "att_show": "no", "att_over": "x", "att_token": ["77", "x"], "att_at": "9"}
-    at = fine(open_page("attention", **nonsense, att_words="maybe", att_levels="true", att_way="", att_colours="-1"))
-    assert figures(at)[0]["layout"]["title"]["text"] == "Head 0.0"
-    assert strip(at)["selected"] == []
+    nonsense = {"layer": 99, "head": "<b>", "att_show": "no", "att_over": "x", "view": "no~q:77~w:9-1", "att_at": "9"}
+    at = fine(open_page("attention", **nonsense, att_words="maybe", att_levels="true"))
+    state = drawn(at)["state"]
+    assert (state["layer"], state["head"], state["mode"], state["queries"]) == (0, 0, "overview", [])
 
 
-def test_a_shorter_sentence_forgets_clicks_that_are_gone() -> None:
-    at = fine(open_page("attention", text="My dog has fleas and my cat has none", att_token=[8]))
+def test_a_shorter_sentence_forgets_tokens_that_are_gone() -> None:
+    at = fine(open_page("attention", text="My dog has fleas and my cat has none", view="sentence~q:8"))
+    assert drawn(at)["state"]["queries"] == [8]
     at.text_input(key="text").set_value("My dog").run()
-    assert strip(fine(at))["selected"] == []
+    assert drawn(fine(at))["state"]["queries"] == []
 
 
 def test_a_long_sentence_is_cut_to_the_context_and_drawn() -> None:
@@ -228,6 +227,5 @@ def test_64_tokens_fit_in_a_small_message() -> None:
     model = gptviz.load("gpt-stories")
     text = model.tokenizer.decode(model.tokenizer.encode(LONG)[:64])
     at = fine(open_page("attention", text=text))
-    assert len(strip(at)["tokens"]) == 64
-    assert sum(len(chart.proto.spec) for chart in at.get("plotly_chart")) < 400_000
-    assert sum(len(figure["data"]) for figure in figures(at)) <= 2 * (model.gpt.config.n_heads + 1)
+    assert len(overview(at)[0]["queries"]) == 64
+    assert sum(len(element.proto.bytes) for element in at.get("bidi_component")) < 100_000

@@ -149,14 +149,23 @@ def look(
         tokens: T tokens; bytes where they are known, so that a character split over tokens joins again.
         what, layer, head, whole_model: see `summarise`.
     """
-    groups = word_groups(tokens) if words else [range(i, i + 1) for i in range(len(tokens))]
+    groups = groups_of(tokens, words)
     matrices = summarise(weights, what, layer, head, whole_model), weights[layer].astype(np.float64)
+    masked = join_mask(masked, groups) if words else masked
+    changed = (change(matrix, groups, words, hide_first) for matrix in matrices)
+    return View(*changed, masked, word_texts(tokens, groups))
+
+
+def groups_of(tokens: Sequence[bytes | str], words: bool) -> list[range]:
+    """Positions of the tokens that go together: those of a word, or each alone."""
+    return word_groups(tokens) if words else [range(i, i + 1) for i in range(len(tokens))]
+
+
+def change(weights: np.ndarray, groups: Sequence[range], words: bool, hide_first: bool) -> np.ndarray:
+    """Join the tokens of each group, then hide the first, as far as each is asked for: (..., T, T) -> (..., N, N)."""
     if words:
-        matrices = tuple(join_words(matrix, groups) for matrix in matrices)
-        masked = join_mask(masked, groups)
-    if hide_first:
-        matrices = tuple(without_first(matrix) for matrix in matrices)
-    return View(*matrices, masked, word_texts(tokens, groups))
+        weights = join_words(weights, groups)
+    return without_first(weights) if hide_first else weights
 
 
 def attended_by(weights: np.ndarray, picked: Sequence[int]) -> np.ndarray:
@@ -196,13 +205,13 @@ def head_table(weights: np.ndarray, layer: int) -> pd.DataFrame:
     """What each head of a layer looks at on this text, one row a head, means over the queries.
 
     Args:
-        weights: (L, H, T, T); layer: the one to describe.
+        weights: (H, T, T), of one layer; layer: its number, for the names.
 
     Returns:
         Columns "head" ("3.7"), "first token", "previous token" and "itself" (mean weight; the first query, which has
         no previous token, is left out), "distance" (tokens) and "entropy" (bits).
     """
-    heads = weights[layer].astype(np.float64)  # (H, T, T)
+    heads = weights.astype(np.float64)
     rows = heads[:, 1:] if heads.shape[-1] > 1 else heads  # the first query has no choice
     previous = np.diagonal(heads, offset=-1, axis1=1, axis2=2)  # (H, T - 1)
     itself = np.diagonal(heads, axis1=1, axis2=2)[:, -rows.shape[1] :]

@@ -1,33 +1,32 @@
-"""The controls of the attention page, the sentence coloured by what is clicked, and the words that explain a choice."""
+"""The controls of the attention page, the view and the matrix that they ask for, and the words that explain them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from gptviz.analysis.heads import View, attended_by, attending_to, read_levels
-from gptviz.figures.heatmap import heatmap, mosaic, reading
-from gptviz.ui.controls import pick_head, pick_layer
-from gptviz.ui.show import escape, plot
-from gptviz.ui.strip import token_strip
+from gptviz.analysis import heads
+from gptviz.figures.heatmap import reading as reading_figure
+from gptviz.figures.style import visible
+from gptviz.ui.attention_view import attention_view, view_of_trace
+from gptviz.ui.controls import pick_head, pick_layer, pick_one
+from gptviz.ui.show import plot, table_with_csv
+from gptviz.view import AttentionView, MappedSource, TraceSource
+from gptviz.view import attention_view as make_view
 
 if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
     from gptviz import LanguageModel
+    from gptviz.ui.lesson import Reading
 
-SHOW = {"head": "One head", "mean": "Mean", "max": "Max", "rollout": "Rollout"}
+SHOW = {"head": "Heads", "mean": "Mean", "max": "Max", "rollout": "Rollout"}
 OVER = {False: "this layer", True: "all layers"}
-WAYS = {"to": "What it attends to", "from": "What attends to it"}
-FULL = {"one": "0 to 1", "largest": "0 to the largest weight"}
-NAMED = 4  # selected tokens that the caption still names one by one
+LARGEST_TABLE = 256  # tokens; of a longer text the table alone would take megabytes
 
 RULES = {
-    "head": "The weights of one head, as the model computed them: every row sums to 1.",
+    "head": "The weights of every head, as the model computed them: every row sums to 1. Choose one to see it large.",
     "mean": "The mean of {heads}: every row sums to 1. A head that does one thing strongly is thinned out here.",
     "max": "The largest weight among {heads}, cell by cell: **rows do not sum to 1**, no head need look like this.",
     "rollout": (
@@ -40,7 +39,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which matrix to show, and how."""
+    """Which attention to show, and how."""
 
     what: str  # head, mean, max or rollout
     layer: int
@@ -49,13 +48,11 @@ class Choice:
     words: bool
     hide_first: bool
     thresholds: tuple[float, float] | None  # of a low / med / high reading, if that is wanted
-    stretched: bool  # the colour scale ends at the largest weight shown, not at 1
 
     @property
-    def matrix(self) -> dict:
-        """The arguments that `analysis.heads.look` takes."""
-        names = ("what", "layer", "head", "whole_model", "words", "hide_first")
-        return {name: getattr(self, name) for name in names}
+    def is_the_models(self) -> bool:
+        """Every head as it was computed, nothing joined, left out or summed up."""
+        return self.what == "head" and not self.words and not self.hide_first
 
     @property
     def title(self) -> str:
@@ -66,35 +63,21 @@ class Choice:
             return "Rollout through " + ("all layers" if self.whole_model else f"layer {self.layer}")
         return f"{SHOW[self.what]} over " + ("all heads" if self.whole_model else f"the heads of layer {self.layer}")
 
-    def span(self, values: np.ndarray) -> tuple[float, float]:
-        """The ends of the colour scale."""
-        largest = float(np.nanmax(values, initial=0.0))
-        return 0.0, largest if self.stretched and largest > 0 else 1.0
 
-
-def choose(model: LanguageModel, top: DeltaGenerator, side: DeltaGenerator) -> Choice:
-    """All controls of the page, each part of the URL: what to show at the `top`, how at the `side` of the picture."""
-    with top.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+def choose(model: LanguageModel) -> Choice:
+    """All controls of the page, each part of the URL."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         layer, head = pick_layer(model), pick_head(model)
-        what = pick("Show", SHOW, "att_show")
-        over = what != "head" and pick("Over", OVER, "att_over", help="Rollout: through this layer, or through all.")
-    with side:
+        what = pick_one("Show", SHOW, "att_show")
+        over = what != "head" and pick_one("Over", OVER, "att_over", help="Rollout: through this layer, or all.")
         words = switch("Join tokens into words", "att_words")
         hide_first = switch("Hide the first token", "att_first")
-        thresholds = None
-        if switch("Read as low, med, high", "att_levels"):
-            ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
-            thresholds = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
-        stretched = pick("Colours", FULL, "att_colours") == "largest"
-    return Choice(what, layer, head, over, words, hide_first, thresholds, stretched)
-
-
-def pick(label: str, options: dict, key: str, help: str | None = None) -> object:
-    """One of a few options, the first unless chosen otherwise."""
-    return st.segmented_control(
-        label, list(options), format_func=options.get, default=next(iter(options)), required=True, key=key,
-        bind="query-params", help=help,
-    )
+        levels = switch("Read as low, med, high", "att_levels")
+    thresholds = None
+    if levels:
+        ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
+        thresholds = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
+    return Choice(what, layer, head, over, words, hide_first, thresholds)
 
 
 def switch(label: str, key: str) -> bool:
@@ -102,11 +85,55 @@ def switch(label: str, key: str) -> bool:
     return st.toggle(label, key=key, bind="query-params")
 
 
+def look(reading: Reading, choice: Choice) -> heads.View:
+    """The chosen matrix. Of a long text no more layers are computed again than it needs."""
+    trace, layer = reading.trace, choice.layer
+    every = choice.whole_model or choice.what == "rollout"
+    weights = trace.weights if every else trace.layer_weights(layer)[None]  # (L or 1, H, T, T)
+    return heads.look(
+        weights, TraceSource(trace).mask(), token_bytes(reading), what=choice.what, layer=layer if every else 0,
+        head=choice.head, whole_model=choice.whole_model, words=choice.words, hide_first=choice.hide_first,
+    )  # fmt: skip
+
+
+def token_bytes(reading: Reading) -> list[bytes]:
+    """What each token stands for, which need not be whole characters."""
+    return [reading.model.tokenizer.token_bytes(token) for token in reading.trace.ids]
+
+
+def show(reading: Reading, view: heads.View, choice: Choice) -> None:
+    """The attention view: all heads, or the one matrix that sums them up."""
+    if choice.what == "head":
+        attention_view(every_head(reading, view, choice), key="attention")
+        return
+    one = make_view(
+        np.nan_to_num(view.weights), view.names, masked=view.masked | np.isnan(view.weights), names=[choice.title],
+        title=choice.title, rows_sum_to_one=choice.what != "max",
+    )  # fmt: skip
+    keys = {"layer_key": "att_no_layer", "head_key": "att_no_head", "state_key": "summed"}  # there is no head to choose
+    attention_view(one, key="attention_sum", **keys)
+
+
+def every_head(reading: Reading, view: heads.View, choice: Choice) -> AttentionView:
+    """All heads of all layers, as the model computed them or changed as the page was asked to."""
+    if choice.is_the_models:
+        return view_of_trace(reading.trace)
+    groups = heads.groups_of(token_bytes(reading), choice.words)
+
+    def change(layer: np.ndarray) -> np.ndarray:  # (H, T, T) -> (H, N, N)
+        return np.nan_to_num(heads.change(layer, groups, choice.words, choice.hide_first))
+
+    n = len(view.names)
+    source = MappedSource(TraceSource(reading.trace), change, (n, n))
+    empty = np.isnan(view.heads).all(axis=0)  # the first token's row and column, where they are hidden
+    return make_view(source, view.names, masked=view.masked | empty)
+
+
 def explain(choice: Choice) -> None:
     """Say by which rule the matrix was made, and where it is not the model's own."""
-    heads = "all heads of all layers" if choice.whole_model else f"the heads of layer {choice.layer}"
+    heads_of = "all heads of all layers" if choice.whole_model else f"the heads of layer {choice.layer}"
     layers = "all layers" if choice.whole_model else f"layers 0 to {choice.layer}" if choice.layer else "layer 0"
-    lines = [RULES[choice.what].format(heads=heads, layers=layers)]
+    lines = [RULES[choice.what].format(heads=heads_of, layers=layers)]
     unit = "word" if choice.words else "token"
     if choice.words:
         lines.append(
@@ -119,59 +146,30 @@ def explain(choice: Choice) -> None:
             f"A row that looked at nothing else is empty."
         )
     lines.append("Grey cells are masked: their score was −∞ before the softmax.")
-    if choice.thresholds:
-        low, high = choice.thresholds
-        lines.append(f"**low** is under {low:g}, **med** from {low:g}, **high** from {high:g}: chosen by us, above.")
     st.markdown("  \n".join(lines))
 
 
-def sentence(view: View, choice: Choice) -> None:
-    """The tokens to click; the sentence colours by what they attend to, or by what attends to them."""
-    way = pick("Click a token", WAYS, "att_way")
-    shares = attended_by if way == "to" else attending_to
-    last = (len(view.names) - 1,)
-
-    def sums(chosen: tuple[int, ...]) -> np.ndarray:
-        return shares(view.weights, chosen or last)
-
-    def colours(chosen: tuple[int, ...]) -> np.ndarray:
-        values = sums(chosen)
-        full = values.max() if choice.stretched else len(chosen or last) if way == "to" else 1.0
-        return values / (full or 1.0)
-
-    def exact(chosen: tuple[int, ...]) -> list[str]:
-        return [f"{value:.6f}" for value in sums(chosen)]
-
-    picked = token_strip(view.names, "att_word" if choice.words else "att_token", colours, labels=exact)
-    st.caption(strip_caption(view.names, picked or last, way, bool(picked)))
+def levels(view: heads.View, choice: Choice) -> None:
+    """The matrix read as low, med and high, as lectures write it on the board."""
+    low, high = choice.thresholds
+    st.subheader(f"{choice.title}, read as low, med, high", anchor="levels")
+    st.caption(f"**low** is under {low:g}, **med** from {low:g}, **high** from {high:g}: chosen by us, above.")
+    read = heads.read_levels(view.weights, low, high)
+    names = view.names
+    plot(reading_figure(read, names, names, thresholds=(low, high), masked=view.masked, title=choice.title), "levels")
 
 
-def strip_caption(names: Sequence[str], picked: Sequence[int], way: str, clicked: bool) -> str:
-    """What the colours of the strip mean."""
-    named = ", ".join(f"“{escape(names[i])}”" for i in picked[:NAMED]) + (" …" if len(picked) > NAMED else "")
-    who = f"the {len(picked)} selected tokens, {named}" if len(picked) > 1 else named
-    start = f"What {who} attends to" if way == "to" else f"What attends to {who}"
-    if len(picked) > 1:
-        start = start.replace(" attends to", " attend to") if way == "to" else start
-        rule = "their rows" if way == "to" else "their columns"
-        start += f": {rule} summed, so that the full colour is {len(picked) if way == 'to' else 1}"
-    return start + ("." if clicked else " (the last one; click others, several are summed).")
-
-
-def matrix(view: View, choice: Choice) -> None:
-    """The chosen matrix, as numbers in colour or as low, med and high."""
-    same = {"masked": view.masked, "title": choice.title}
-    if choice.thresholds:
-        levels = read_levels(view.weights, *choice.thresholds)
-        fig = reading(levels, view.names, view.names, thresholds=choice.thresholds, **same)
+def numbers(reading: Reading, view: heads.View, choice: Choice) -> None:
+    """The same as tables, to be saved: the matrix, and what each head of the layer is like."""
+    st.subheader(f"{choice.title} in numbers", anchor="numbers")
+    if len(view.names) <= LARGEST_TABLE:
+        names = [visible(name) for name in view.names]
+        table_with_csv(heads.weight_table(view.weights, names, names), "attention.csv", "att_table")
     else:
-        fig = heatmap(view.weights, view.names, view.names, span=choice.span(view.weights), **same)
-    plot(fig, "attention")
-
-
-def all_heads(view: View, choice: Choice) -> None:
-    """Every head of the layer on one scale, the chosen one framed."""
-    names = [f"{choice.layer}.{head}" for head in range(len(view.heads))]
-    chosen = choice.head if choice.what == "head" else None
-    span = choice.span(view.heads)
-    plot(mosaic(view.heads, names, view.names, view.names, masked=view.masked, span=span, chosen=chosen), "heads")
+        st.caption(f"No table beyond {LARGEST_TABLE} tokens. Zoom in above: exact numbers are shown there.")
+    st.caption(
+        f"What each head of layer {choice.layer} does on this sentence: means over all tokens but the first, which has "
+        "no choice."
+    )
+    frame = heads.head_table(reading.trace.layer_weights(choice.layer), choice.layer)
+    table_with_csv(frame.set_index("head"), "heads.csv", "att_heads")

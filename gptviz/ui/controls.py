@@ -28,6 +28,7 @@ SENTENCES = {
     "Nonsense": "blorf the wugs dax quickly under seven purple",
 }
 Option = TypeVar("Option")
+MOST = 999  # layers and heads
 LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 
@@ -35,6 +36,7 @@ def shared_controls() -> None:
     """Model and sentence, for app.py, before the page runs."""
     with st.sidebar:
         pick_model()
+        keep_layer_and_head()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         fits = len(quote(st.session_state.get("text", ""), errors="replace")) <= LONGEST_LINK
         st.text_input(
@@ -78,19 +80,36 @@ def pick_model() -> None:
     st.selectbox("Model", found, key="model", bind="query-params")
 
 
-def pick_layer(model: LanguageModel, key: str = "layer") -> int:
+def keep_layer_and_head() -> None:
+    """The chosen layer and head, as owners of their place in the URL on every page, for app.py.
+
+    The pickers of pages only show and set them: a parameter that belongs to a page is taken out of the address when
+    the page is left, as a step of its own in the browser's history, so that Back came to layer 0.
+    """
+    with st.expander("Layer and head", icon=":material/grid_on:"):
+        for key in ("layer", "head"):
+            st.number_input(key.capitalize(), 0, MOST, 0, key=key, bind="query-params")
+
+
+def pick_layer(model: LanguageModel) -> int:
     """A layer of the model, from 0."""
-    return pick_number("Layer", model.gpt.config.n_layers, key)
+    return pick_number("Layer", model.gpt.config.n_layers, "layer")
 
 
-def pick_head(model: LanguageModel, key: str = "head") -> int:
+def pick_head(model: LanguageModel) -> int:
     """A head of the model, from 0."""
-    return pick_number("Head", model.gpt.config.n_heads, key)
+    return pick_number("Head", model.gpt.config.n_heads, "head")
 
 
 def pick_number(label: str, count: int, key: str) -> int:
-    """One of `count` numbers from 0."""
-    return pick_one(label, {number: str(number) for number in range(count)}, key)
+    """One of `count` numbers from 0: the one that `keep_layer_and_head` keeps, or 0 where the model has no such."""
+    kept, shown = st.session_state.get(key, 0), f"{key}_shown"
+    st.session_state[shown] = kept if kept < count else 0
+
+    def keep() -> None:
+        st.session_state[key] = st.session_state[shown]
+
+    return st.segmented_control(label, range(count), required=True, key=shown, on_change=keep)
 
 
 def pick_one(label: str, options: dict[Option, str], key: str, help: str | None = None) -> Option:

@@ -31,13 +31,25 @@ def head_wall(reading: Reading, page: str) -> None:
     weights = reading.trace.weights[:, :, -LARGEST_WALL:, -LARGEST_WALL:]  # (L, H, T, T)
     masked = np.isneginf(reading.trace.masked[0, 0, -LARGEST_WALL:, -LARGEST_WALL:])  # (T, T)
     rows = [[base64.b64encode(thumbnail(head, masked)).decode() for head in layer] for layer in weights]
-    picked = draw_wall(key="wall", data={"rows": rows}, on_pick_change=lambda: None).pick
-    layer, head = picked if isinstance(picked, list) and len(picked) == 2 else (None, None)
-    if layer in range(weights.shape[0]) and head in range(weights.shape[1]):
-        st.switch_page(page, query_params={"layer": str(layer), "head": str(head)})
+    picked = draw_wall(key="wall", data={"rows": rows}, on_pick_change=lambda: choose_head(*weights.shape[:2])).pick
+    if is_head(picked, *weights.shape[:2]):
+        st.switch_page(page, query_params={})
     shown, t = weights.shape[-1], len(reading.tokens)
     if shown < t:
         st.caption(f"Shown: the last {shown} of {t} tokens.")
+
+
+def is_head(picked: object, n_layers: int, n_heads: int) -> bool:
+    """Whether what the browser reports is a layer and a head."""
+    pair = picked if isinstance(picked, list) and len(picked) == 2 else (None, None)
+    return pair[0] in range(n_layers) and pair[1] in range(n_heads)
+
+
+def choose_head(n_layers: int, n_heads: int) -> None:
+    """Keep the head that was clicked, for all pages."""
+    picked = st.session_state["wall"].pick
+    if is_head(picked, n_layers, n_heads):
+        st.session_state["layer"], st.session_state["head"] = picked
 
 
 def describe_models() -> None:

@@ -8,12 +8,13 @@ AttentionView('one head', shape=(1, 1, 2, 2))
 from __future__ import annotations
 
 from gptviz.view.payload import encode_cells, encode_layer, from_codes, pack, unpack
-from gptviz.view.sources import Source, TraceSource
+from gptviz.view.sources import MappedSource, Source, TraceSource
 from gptviz.view.state import ViewState
 from gptviz.view.views import AttentionView, attention_view
 
 __all__ = [
     "AttentionView",
+    "MappedSource",
     "Source",
     "TraceSource",
     "ViewState",

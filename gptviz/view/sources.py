@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -73,6 +73,24 @@ class TraceSource:
         q, k, v = (x[:1, :1] for x in (seen.q, seen.k, seen.v))
         masked = attention_stages(q, k, v, causal=rule.causal, scaled=rule.scaled).masked[0, 0]
         return np.isneginf(as_array(masked))
+
+
+class MappedSource:
+    """Another source's layers, each changed when it is asked for, such as tokens joined into words.
+
+    Args:
+        source: where the layers come from.
+        change: (H, T, S) -> (H, N, M).
+        size: (N, M), which no layer has to be made to know.
+    """
+
+    def __init__(self, source: Source, change: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> None:
+        self.source, self.change = source, change
+        self.shape = (*source.shape[:2], *size)
+
+    def layer(self, index: int) -> np.ndarray:
+        """(H, N, M) float32."""
+        return as_array(self.change(self.source.layer(index)))
 
 
 def as_array(weights: Any) -> np.ndarray:

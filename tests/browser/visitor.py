@@ -78,13 +78,15 @@ class Visitor:
         self.settle()
 
     def token(self, position: int) -> Any:
-        """A token of the strip that can be clicked."""
-        return self.page.locator(f".strip button[data-position='{position}']").first
+        """A token of the attention view's sentence, which can be clicked."""
+        return self.page.locator(f".gptviz-sentence .gptviz-token[data-at='{position}']").first
 
     def tokens(self) -> list[str]:
-        """What stands in the first strip."""
-        self.page.locator(".strip .token").first.wait_for()
-        return self.page.locator(".strip").first.locator(".token").all_text_contents()
+        """What stands in the first strip, or in the attention view's sentence, without the numbers below."""
+        tokens = self.page.locator(".strip .token, .gptviz-sentence .gptviz-token")
+        tokens.first.wait_for()
+        strip = tokens.first.locator("..").locator("> *:not(h3)")
+        return strip.evaluate_all("all => all.map(e => e.firstChild.textContent)")
 
     @property
     def path(self) -> str:

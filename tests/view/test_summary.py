@@ -20,7 +20,7 @@ def kinds(weights: np.ndarray, **rest: object) -> list[str]:
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_badges_say_what_the_table_says(t: int, causal: bool) -> None:
     weights = attention(5, t, t, causal=causal)
-    seen, table = summarise_heads(weights), head_table(weights[None], 0)
+    seen, table = summarise_heads(weights), head_table(weights, 0)
     for name, column in {"first": "first token", "diagonal": "itself", "distance": "distance"}.items():
         np.testing.assert_allclose(seen[name], table[column], atol=1e-6)
     np.testing.assert_allclose(seen["entropy"], table["entropy"], atol=1e-5)

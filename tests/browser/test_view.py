@@ -142,3 +142,254 @@ def test_a_click_chooses_a_head_and_is_painted_before_the_click_ends(open_view: 
     assert int(shown.data("painted")) > before
     assert [(state["layer"], state["head"]) for state in shown.told] == [(1, 1)]
     assert "Head 1.1" in shown.status
+
+
+def test_keys_alone_choose_open_walk_and_go_back(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view())
+    shown.press("ArrowRight", "ArrowDown")
+    assert shown.data("head") == "1.1"
+    shown.press("Enter")
+    assert shown.data("mode") == "matrix"
+    shown.press("ArrowDown", "ArrowDown", "ArrowRight")
+    assert "query 1 “t1”, key 1 “t1”" in shown.status
+    shown.press("3")
+    assert shown.data("mode") == "lines"
+    shown.press("4")
+    assert shown.data("mode") == "sentence"
+    shown.press("Escape")
+    assert shown.data("mode") == "overview"
+    shown.press("?")
+    assert shown.page.locator(".gptviz-help").is_visible()
+    shown.page.keyboard.press("Escape")
+    assert not shown.page.locator(".gptviz-help").is_visible()
+
+
+def test_a_double_click_opens_a_head_and_shows_all_of_the_matrix_again(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(t=20))
+    shown.page.mouse.dblclick(*shown.at(head=5))
+    assert (shown.data("mode"), shown.data("head")) == ("matrix", "1.2")
+    drag(shown, shown.at(q=8, k=2), shown.at(q=15, k=7))
+    assert shown.data("cells") == "8-16-2-8"
+    assert shown.told[-1]["window"] == [8, 16, 2, 8]
+    shown.page.mouse.dblclick(*shown.at(q=10, k=4))
+    assert shown.data("cells") == "0-20-0-20"
+
+
+def drag(shown: Shown, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
+    """Press the mouse at a point and let it go at another."""
+    shown.page.mouse.move(*start)
+    shown.page.mouse.down()
+    shown.page.mouse.move(*end, steps=steps)
+    shown.page.mouse.up()
+
+
+def test_shift_and_drag_moves_and_the_labels_stay_where_they_are(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(t=40), {"mode": "matrix", "window": [10, 20, 10, 20]})
+    corner = shown.at(q=10, k=10)
+    shown.page.keyboard.down("Shift")
+    drag(shown, shown.at(q=15, k=15), shown.at(q=13, k=12))
+    shown.page.keyboard.up("Shift")
+    assert shown.data("cells") == "12-22-13-23"
+    assert shown.at(q=12, k=13) == corner
+
+
+def test_ctrl_and_the_wheel_zoom_about_the_cell_under_the_pointer(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(t=40), {"mode": "matrix"})
+    shown.page.mouse.move(*shown.at(q=30, k=10))
+    shown.page.mouse.wheel(0, 200)
+    assert shown.data("cells") == "0-40-0-40"  # without Ctrl the page scrolls
+    shown.page.keyboard.down("Control")
+    shown.page.mouse.wheel(0, -200)
+    shown.page.keyboard.up("Control")
+    q0, q1, k0, k1 = map(int, shown.data("cells").split("-"))
+    assert 10 <= q1 - q0 < 40
+    assert q0 <= 30 < q1
+    assert k0 <= 10 < k1
+
+
+def test_a_number_is_the_models_own_or_says_that_it_is_not(open_view: Callable[..., Shown]) -> None:
+    view = causal_view()
+    weight = view.source.layer(1)[2, 4, 3]
+    shown = open_view()
+    shown.answers = False
+    shown.show(view, {"mode": "matrix", "layer": 1, "head": 2})
+    shown.page.mouse.click(*shown.at(q=4, k=3))
+    assert f": ≈ {weight:.2f}." in shown.status
+    shown.put(view.exact(5))
+    assert f": {weight:.4f}." in shown.status
+    shown.page.mouse.click(*shown.at(q=3, k=4))
+    assert ": masked." in shown.status
+
+
+def test_masked_zero_leaked_and_wrong_cells_look_different(open_view: Callable[..., Shown]) -> None:
+    weights, masked = causal(1, 1, 6)
+    weights[0, 0, 3] = [1, 0, 0, 0, 0, 0]
+    weights[0, 0, 2] = [0.5, 0, 0, 0, 0, 0.5]  # a leak into the future
+    weights[0, 0, 5] *= 0.7
+    view = attention_view(weights, list("abcdef"), masked=masked)
+    shown = open_view().show(view, {"mode": "matrix", "scale": "sqrt"})
+    [zero, future, leak, half] = [shown.pixel(q=q, k=k) for q, k in [(3, 1), (3, 5), (2, 5), (2, 0)]]
+    assert zero == (19, 32, 54, 255)
+    assert len(set(future[:3])) <= 2  # grey
+    assert future != zero
+    assert leak == half
+    assert leak not in (zero, future)
+    assert shown.pixel(q=5, k=2)[1] == 0  # no green at all: magenta and its dark stripes are not on the ramp
+    assert "row 5 sums to 0.7" in shown.status
+
+
+def test_equal_weights_have_one_colour_in_all_heads_unless_rows_are_divided(open_view: Callable[..., Shown]) -> None:
+    weights = np.zeros((1, 2, 3, 3), np.float32)
+    weights[0, 0, :, 1], weights[0, 0, :, 0] = 0.4, 0.6
+    weights[0, 1, :, 1], weights[0, 1, :, [0, 2]] = 0.4, 0.3
+    shown = open_view().show(attention_view(weights, list("abc")))
+    assert shown.pixel(head=0) == shown.pixel(head=1)
+    shown.press("s", "s")
+    assert shown.pixel(head=0) != shown.pixel(head=1)
+    assert "rows are not comparable" in shown.page.locator(".gptviz-legend").inner_text()
+
+
+def test_pinned_heads_stand_beside_the_chosen_one_and_their_lines_do_not_fade(open_view: Callable[..., Shown]) -> None:
+    weights = np.broadcast_to(np.eye(5, dtype=np.float32), (2, 3, 5, 5))
+    shown = open_view().show(attention_view(weights, list("abcde")), {"mode": "lines"})
+    count = """colour => {
+      const canvas = document.querySelector('.gptviz-picture');
+      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      let n = 0;
+      const opaque = [...colour, 255];
+      for (let at = 0; at < data.length; at += 4) n += opaque.every((channel, i) => data[at + i] === channel);
+      return n;
+    }"""
+    alone = shown.page.evaluate(count, [0, 114, 178])
+    assert alone > 1000
+    shown.page.evaluate("view.update({state: {mode: 'lines', pins: [0, 2, 3, 4]}})")
+    for colour in ([0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167]):
+        assert shown.page.evaluate(count, colour) > alone / 2  # shorter, as their numbers need room, but as strong
+    assert shown.page.locator(".gptviz-legend strong").all_inner_texts() == ["0.0", "0.2", "1.0", "1.1"]
+    shown.press("2")
+    for head in (0, 2, 3, 4):
+        assert shown.pixel(head=head, q=1, k=1)[:3] == (250, 236, 173)
+
+
+def test_the_sentence_shows_the_rows_and_columns_of_the_chosen_tokens(open_view: Callable[..., Shown]) -> None:
+    view = causal_view()
+    weights = view.source.layer(0)[1]  # (T, T)
+    shown = open_view().show(view, {"mode": "sentence", "head": 1})
+    tokens = shown.page.locator(".gptviz-sentence .gptviz-token")
+    numbers = shown.page.locator(".gptviz-sentence small")
+    tokens.nth(4).click()
+    shown.page.wait_for_function("document.querySelector('.gptviz-sentence small').textContent.match(/^[0-9]/)")
+    assert numbers.all_inner_texts()[:3] == [f"{w:.3f}" for w in weights[4, :3]]
+    tokens.nth(5).click()
+    shown.page.wait_for_function("document.querySelector('.gptviz-sentence small').textContent.match(/^[0-9]/)")
+    assert numbers.all_inner_texts()[:3] == [f"{w:.3f}" for w in weights[4, :3] + weights[5, :3]]
+    assert shown.told[-1]["queries"] == [4, 5]
+    shown.page.get_by_role("button", name="Looked at by").click()
+    tokens.nth(1).click()
+    shown.page.wait_for_function("document.querySelectorAll('.gptviz-sentence small')[5].textContent.match(/^[0-9]/)")
+    assert numbers.all_inner_texts()[3:] == [f"{w:.3f}" for w in weights[3:, 1]]
+
+
+HOSTILE = ["<img src=x onerror=alert(1)>", "**bold**", "\n", "a" * 200, b"\xe2", " ", "\u202eevil", "&lt;", "`code`"]
+
+
+def test_tokens_are_literal_text_in_every_picture(open_view: Callable[..., Shown]) -> None:
+    weights, masked = causal(1, 2, len(HOSTILE))
+    shown = open_view()
+    shown.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    shown.show(attention_view(weights, HOSTILE, masked=masked), {"mode": "sentence"})
+    texts = shown.page.locator(".gptviz-sentence bdi").all_text_contents()
+    assert texts[0] == "<img·src=x·onerror=alert(1)>"
+    assert texts[1:6] == ["**bold**", "⏎", "a" * 200, "\\xe2", "·"]
+    assert "\u202e" not in texts[6]
+    for key in "1234":
+        shown.press(key)
+        assert shown.page.locator("#root img").count() == 0
+        assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_hosts_state_is_followed_and_a_late_echo_is_not(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view())
+    update = "state => view.update({state})"
+    shown.page.evaluate(update, {"layer": 1, "head": 0})
+    assert shown.data("head") == "1.0"
+    assert shown.told == []  # it came from there
+    shown.press("ArrowRight")
+    shown.press("Enter")
+    shown.page.wait_for_function("told.length")
+    shown.page.mouse.click(*shown.at(q=2, k=1))
+    shown.page.get_by_role("button", name="Lines").click()
+    shown.page.evaluate(update, shown.told[0])  # what was told first comes back when more has been told
+    assert shown.data("mode") == "lines"
+    shown.page.evaluate(update, {"layer": 0, "head": 2, "mode": "sentence"})
+    assert (shown.data("mode"), shown.data("head")) == ("sentence", "0.2")
+
+
+@pytest.mark.parametrize("t", [1, 2])
+def test_the_smallest_of_sentences_are_shown(open_view: Callable[..., Shown], t: int) -> None:
+    weights, masked = causal(1, 1, t)
+    shown = open_view().show(attention_view(weights, ["a", "b"][:t], masked=masked))
+    for key in ("Enter", "+", "-", "2", "3", "4"):
+        shown.press(key, "ArrowRight", "ArrowDown")
+    assert shown.data("mode") == "sentence"
+
+
+def test_two_token_lists_make_a_rectangle(open_view: Callable[..., Shown]) -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(12), (1, 2, 7)).astype(np.float32)  # (1, 2, 7, 12)
+    view = attention_view(weights, [f"q{i}" for i in range(7)], keys=[f"k{i}" for i in range(12)])
+    shown = open_view().show(view, {"mode": "matrix"})
+    shown.page.mouse.click(*shown.at(q=6, k=11))
+    assert "query 6 “q6”, key 11 “k11”" in shown.status
+    assert shown.data("cells") == "0-7-0-12"
+    shown.press("4")
+    assert shown.page.locator(".gptviz-tokens h3").all_inner_texts()[-2:] == ["query: choose here", "key"]
+
+
+def test_by_touch_on_a_phone_a_thumb_hits_a_head(open_view: Callable[..., Shown]) -> None:
+    shown = open_view(390, 844, has_touch=True, device_scale_factor=3).show(causal_view(12, 12, 16))
+    (x0, _), (x1, _) = shown.at(head=0), shown.at(head=1)
+    assert x1 - x0 >= 64
+    shown.page.touchscreen.tap(x1, shown.at(head=1)[1])
+    assert shown.data("head") == "0.1"
+    assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shown.page.get_by_role("button", name="Matrix").tap()
+    shown.page.touchscreen.tap(*shown.at(q=9, k=4))
+    assert "query 9 “t9”, key 4 “t4”" in shown.status
+
+
+def test_long_texts_ask_for_the_chosen_head_and_for_exact_windows(open_view: Callable[..., Shown]) -> None:
+    weights, masked = causal(1, 2, 300)
+    weights[0, 1, 200], weights[0, 1, 200, 150] = 0, 1
+    view = attention_view(weights, [f"t{i}" for i in range(300)], masked=masked)
+    shown = open_view().show(view, {"head": 1})
+    assert view.factor == 3
+    shown.press("Enter")
+    shown.page.wait_for_function("asked.some((need) => need.head?.includes(1))")
+    drag(shown, shown.at(q=190, k=140), shown.at(q=253, k=203))
+    shown.page.wait_for_function("asked.some((need) => need.window?.[0] === 1)")
+    shown.page.mouse.click(*shown.at(q=200, k=150))
+    shown.page.wait_for_function("document.querySelector('.gptviz-status').textContent.includes('1.0000')")
+    assert shown.pixel(q=200, k=150)[:3] == (250, 236, 173)
+    shown.press("3")
+    assert shown.page.evaluate("document.querySelector('.gptviz-scroller').scrollHeight") > 300 * 20
+
+
+def test_another_theme_and_another_size_are_painted_at_once(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(), {"mode": "matrix"})
+    light = shown.pixel(q=0, k=5)
+    shown.page.evaluate("view.update({dark: true})")
+    assert shown.data("theme") == "dark"
+    assert shown.pixel(q=0, k=5) != light
+    before = int(shown.data("painted"))
+    shown.page.set_viewport_size({"width": 700, "height": 700})
+    shown.page.wait_for_function(f"root.dataset.painted > {before}")
+    box = shown.page.locator(".gptviz-picture").bounding_box()
+    assert box["width"] <= 700
+
+
+def test_a_view_that_ends_leaves_nothing_behind(open_view: Callable[..., Shown]) -> None:
+    view = causal_view()
+    shown = open_view().show(view)
+    shown.page.evaluate("view.destroy()")
+    assert shown.page.locator("#root *").count() == 0
+    shown.put(view.exact(0))  # nobody listens any more, and nothing breaks

@@ -2,7 +2,7 @@
 
 import { codeTable, errorColours, maskedColour } from "./colour.js";
 import { fitLabel } from "./layout.js";
-import { exactWindow, pictureOf } from "./payload.js";
+import { exactWindow, pictureOf, rowAt } from "./payload.js";
 import { maxPoolCodes } from "./pool.js";
 
 /** A canvas that fills its parent. */
@@ -177,6 +177,15 @@ function dividedOf(view, i, picture) {
     view.divided.set(i, divided);
   }
   return divided.codes;
+}
+
+/** Whether the row of a query is wrong in the data: NaN, or a sum that is not 1. What is wrong is not drawn as weights. */
+export function rowIsWrong(dataset, i, q) {
+  if (!dataset.header.errors?.[i]) return false;
+  const { codes, P, factor } = pictureOf(dataset, i);
+  if (factor === 1) return codes.subarray(q * P[1], (q + 1) * P[1]).includes(255);
+  const row = rowAt(dataset, i, q); // pooled codes do not say which of their rows it is
+  return row !== null && row.weights.some(Number.isNaN);
 }
 
 /** A line in a colour, with a dark one around it, so that it is seen on every colour of the ramp. */

@@ -1,7 +1,7 @@
 // Lines: queries on the left, keys on the right, a line per weight that is kept, and the numbers where they end.
 
-import { cutText, drawTip } from "./canvas.js";
-import { headColours } from "./colour.js";
+import { cutText, drawTip, rowIsWrong } from "./canvas.js";
+import { errorColours, headColours } from "./colour.js";
 import { columnsGeometry, hitLine, hitToken, lineEnds, lineOpacity, lineSet } from "./lines.js";
 import { exactText, rowAt } from "./payload.js";
 
@@ -112,7 +112,7 @@ function rowsOf(view, i) {
     const row = rowAt(view.dataset, i, q);
     if (!row) view.needHead(i);
     if (!row?.exact) exact = false;
-    return row?.weights ?? null;
+    return row && !rowIsWrong(view.dataset, i, q) ? row.weights : null;
   };
   return { of, isExact: () => exact };
 }
@@ -170,8 +170,9 @@ function paintColumn(view, context, layout, side, strong) {
   for (let at = first; at < last; at++) {
     const bold = strong?.has(at) ?? false;
     context.font = tokenFont(theme, bold);
-    context.fillStyle = bold ? theme[side] : theme.text;
-    context.fillText(cutText(context, tokens[at], room), x, geometry.y(side, at) - view.scrollTop);
+    const wrong = side === "query" && layout.heads.some(({ i }) => rowIsWrong(view.dataset, i, at));
+    context.fillStyle = wrong ? `rgb(${errorColours()[0].join(" ")})` : bold ? theme[side] : theme.text;
+    context.fillText(cutText(context, wrong ? `error ${tokens[at]}` : tokens[at], room), x, geometry.y(side, at) - view.scrollTop);
   }
 }
 

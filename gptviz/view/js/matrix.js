@@ -241,21 +241,27 @@ function paintCrosshair(view, context, axes, frame, { q, k }) {
 function pointedLabels(view, context, axes, frame, tokens, x, y) {
   const { theme } = view;
   context.font = `700 ${LABEL_SIZE}px ${theme.code}`;
-  const top = frame.y + TITLE + axes.top;
   const row = cutText(context, tokens.query, axes.left - 10);
   box(context, theme.background, theme.query, frame.x + 1, y - 10, axes.left - 3, 20);
   context.fillStyle = theme.query;
   context.textAlign = "right";
   context.textBaseline = "middle";
   context.fillText(row, frame.x + axes.left - 6, y);
-  const column = cutText(context, tokens.key, axes.top - 12);
-  box(context, theme.background, theme.key, x - 10, frame.y + TITLE + 1, 20, axes.top - 3);
+  pointedKey(context, theme, axes, tokens.key, x, frame.y + TITLE);
+}
+
+/** The key under the crosshair, turned as the other labels are. */
+function pointedKey(context, theme, axes, token, x, y) {
+  const text = cutText(context, token, axes.upright ? axes.top - 12 : 200);
+  const width = axes.upright ? 20 : context.measureText(text).width + 8;
+  const [top, height] = axes.upright ? [1, axes.top - 3] : [axes.top - 24, 21];
+  box(context, theme.background, theme.key, x - width / 2, y + top, width, height);
   context.fillStyle = theme.key;
   context.save();
-  context.translate(x, top - 6);
-  context.rotate(-Math.PI / 2);
-  context.textAlign = "left";
-  context.fillText(column, 0, 0);
+  context.translate(x, y + axes.top - (axes.upright ? 6 : 13));
+  if (axes.upright) context.rotate(-Math.PI / 2);
+  context.textAlign = axes.upright ? "left" : "center";
+  context.fillText(text, 0, 0);
   context.restore();
 }
 

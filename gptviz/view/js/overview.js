@@ -21,20 +21,21 @@ export function layoutOverview(view) {
   return { ...grid, heads, contentHeight: grid.height + 2 * EDGE };
 }
 
-/** As large as lets all heads be seen at once; a layer a row where heads are in the model's order and there is room. */
+/**
+ * As large as lets all heads be seen at once, if that is large enough to see anything. In the model's own order a row
+ * holds whole layers.
+ */
 function wantedColumns({ n, width, ratio, gap, label, min }, header, state, height) {
-  const sizeAt = (columns) => Math.floor((width - gap * (columns - 1)) / columns);
-  const heightAt = (columns, size) => Math.ceil(n / columns) * (size * ratio + label + gap);
-  if (state.sort === "place" && header.H > 1 && sizeAt(header.H) >= min) {
-    const size = (height / header.L - label - gap) / ratio; // that shows all layers without scrolling
-    return { columns: header.H, max: Math.max(min, Math.min(sizeAt(header.H), Math.max(size, 110), 340)) };
+  const columnSize = (columns) => Math.floor((width - gap * (columns - 1)) / columns);
+  const layers = state.sort === "place" && header.H > 1 && columnSize(header.H) >= min;
+  const step = layers ? header.H : 1;
+  let best = { size: 0, columns: step };
+  for (let columns = step; columns <= n && columnSize(columns) >= min; columns += step) {
+    const size = Math.min(columnSize(columns), (height / Math.ceil(n / columns) - label - gap) / ratio, 340);
+    if (size > best.size) best = { size, columns };
   }
-  for (let columns = 1; columns <= n; columns++) {
-    const size = Math.min(340, sizeAt(columns));
-    if (size < min) break;
-    if (heightAt(columns, size) <= height) return { columns, max: size };
-  }
-  return { max: 110 };
+  if (best.size >= min) return { columns: best.columns, max: Math.floor(best.size) };
+  return { columns: layers ? header.H : undefined, max: 110 };
 }
 
 /** Paint the panels that are in sight. */

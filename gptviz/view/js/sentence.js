@@ -1,5 +1,6 @@
 // The sentence: tokens as text that can be chosen, coloured by attention; and the small strip beside the matrix.
 
+import { rowIsWrong } from "./canvas.js";
 import { colourOf, inkOn } from "./colour.js";
 import { columnAt, exactText, readingAt, rowAt } from "./payload.js";
 import { describe, sentenceSides } from "./state.js";
@@ -72,6 +73,14 @@ function keepInSight(parent, token) {
 
 // The sentence view ---------------------------------------------------------------------------------------------------
 
+/** What the colours of the sentence are, where they are not those of all pictures; else null. */
+function sentenceLegend({ chosen, top }, scale) {
+  if (scale === "row") return "colour: divided by the largest number here; heads are not comparable";
+  if (chosen.length < 2) return null;
+  const what = scale === "sqrt" ? "square root of the sum of the weights" : "the sum of the weights";
+  return `colour: ${what}, 0 to ${Number(top.toPrecision(2))}`;
+}
+
 /** The sentence with its tokens as buttons; `onToggle(side, at)` when one is clicked. */
 export function buildSentence(parent, onToggle) {
   const pane = element(parent, "div", "gptviz-sentence");
@@ -103,7 +112,7 @@ export function buildSentence(parent, onToggle) {
       shown = view.dataset.header.id;
       const colours = sentenceColours(view);
       for (const { side, list, elements } of lists) paintList(view, colours, side, list, elements);
-      return colours;
+      return { top: colours.top, legend: sentenceLegend(colours, view.state.scale) };
     },
   };
 }
@@ -130,8 +139,9 @@ export function sentenceColours(view) {
       if (from === "query") view.needWindow(i, at, at + 1, 0, S);
       else view.needWindow(i, 0, T, at, at + 1);
     }
-    if (found) found.weights.forEach((w, n) => (sums[n] += w));
-    else known = false;
+    if (!found) known = false;
+    else if (from === "query" && rowIsWrong(dataset, i, at)) sums.fill(NaN);
+    else found.weights.forEach((w, n) => (sums[n] += from === "key" && rowIsWrong(dataset, i, n) ? NaN : w));
   }
   const most = sums.reduce((a, b) => (b > a ? b : a), 0);
   const top = state.scale === "row" ? most : chosen.length > 1 ? Math.max(1, most) : view.largest();

@@ -167,12 +167,12 @@ function colourLegend(legend, { state, header, theme, largest, masked, own }) {
   element(scale, "span", "", ticks[0].text);
   drawBar(element(scale, "canvas", "gptviz-bar"), theme.dark);
   element(scale, "span", "", ticks.at(-1).text);
+  if (masked) swatch(legend, `rgb(${maskedColour(theme.dark).join(" ")})`, "masked");
+  if (Object.keys(header.errors ?? {}).length) swatch(legend, errorStripes(), "error in the data");
   element(legend, "span", "", own ?? legendText(state.scale, largest));
   if (state.mode === "overview") {
     element(legend, "span", "", "under a head: entropy in bits · mean distance in tokens · mass on the first token");
   }
-  if (masked) swatch(legend, `rgb(${maskedColour(theme.dark).join(" ")})`, "masked");
-  if (Object.keys(header.errors ?? {}).length) swatch(legend, errorStripes(), "error in the data");
 }
 
 /** The stripes of an error as a CSS background. */

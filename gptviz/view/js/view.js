@@ -268,7 +268,8 @@ class AttentionPicture {
     const colours = sentence ? this.sentence.paint(this) : null;
     const heads = state.mode === "lines" ? drawnHeads(state, header, theme.dark) : [];
     const largest = colours ? colours.top : this.largest();
-    this.legend.update({ state, header, theme, heads, largest, masked: this.anyMasked && !sentence, sentence });
+    const masked = this.anyMasked && !sentence;
+    this.legend.update({ state, header, theme, heads, largest, masked, own: colours?.legend ?? null });
     const words = wordsOf(this);
     if (this.status.textContent !== words) this.status.textContent = words;
     this.picture.setAttribute("aria-label", words);

@@ -30,7 +30,7 @@ def run(quick: bool) -> Iterator[Row]:
         visit.wait_for_health(server)
         page = visit.new_page(chromium)
         page.goto(f"{server.url}/attention", wait_until="commit")
-        page.wait_for_selector(".js-plotly-plot .main-svg")
+        page.wait_for_selector(visit.PICTURE)
         resident = []
         for seed in range(sentences):
             type_sentence(page, new_sentence(tokenizer, TOKENS, seed))
@@ -60,7 +60,7 @@ def type_sentence(page: Page, text: str) -> None:
     box.press("Enter")
     end = time.monotonic() + visit.PATIENCE
     while time.monotonic() < end:
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(20)
         visit.wait_until_done(page)
         if page.evaluate("new URLSearchParams(location.search).get('text')") == text:
             return

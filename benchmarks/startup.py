@@ -11,12 +11,11 @@ from benchmarks.common import Row, interleave, ratio, seconds_text
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CHART = ".js-plotly-plot .main-svg"
 # what: script, path, first picture. The browser is running already, with nothing in its cache.
 VISITS = {
-    "start page": ("app.py", "/", ".st-key-wall img, .js-plotly-plot .main-svg"),
-    "attention page": ("app.py", "/attention", CHART),
-    "empty page": ("benchmarks/empty_page.py", "/", CHART),
+    "start page": ("app.py", "/", f".st-key-wall img, {visit.PICTURE}"),
+    "attention page": ("app.py", "/attention", visit.PICTURE),
+    "empty page": ("benchmarks/empty_page.py", "/", visit.PICTURE),
 }
 
 
@@ -26,7 +25,7 @@ def run(quick: bool) -> Iterator[Row]:
         runs = {
             what: lambda visit_of=visit_of: first_picture(chromium, *visit_of) for what, visit_of in VISITS.items()
         }
-        times = interleave(runs, rounds=1 if quick else 9)
+        times = interleave(runs, rounds=1 if quick else 4)
     for what in ("start page", "attention page"):
         yield Row(
             f"`streamlit run app.py` to the first picture of the {what}: time over an empty page with one chart",

@@ -29,7 +29,7 @@ def run(quick: bool) -> Iterator[Row]:
         "ours": our_step(rows),
         "theirs": their_step(torch.from_numpy(rows)),
     }
-    times = interleave(runs, rounds=2 if quick else 25, warmups=3)
+    times = interleave(runs, rounds=2 if quick else 10, warmups=2)
     speed = {name: f"{rows[:, 1:].size / statistics.median(seconds):,.0f}" for name, seconds in times.items()}
     yield Row(
         "training, 4 layers, d 256, T 128, V 4096, batch 32: tokens per second over Hugging Face GPT-2 in its defaults",

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE = 300  # seconds: a busy machine is slow, and still to be measured
+PATIENCE = 60  # seconds: a busy machine is slow, and what never comes must be told in time
+PICTURE = "canvas, .js-plotly-plot .main-svg"  # what a page draws: a view of its own, or a chart
 
 
 def find_browser() -> str:

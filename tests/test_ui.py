@@ -200,8 +200,8 @@ def pick_app() -> None:
     from gptviz import ui
     from gptviz.ui.controls import keep_layer_and_head
 
-    keep_layer_and_head()
     config = st.session_state.get("config", SimpleNamespace(n_layers=3, n_heads=4))
+    keep_layer_and_head(config.n_layers, config.n_heads)
     model = SimpleNamespace(gpt=SimpleNamespace(config=config))
     st.session_state["picked"] = ui.pick_layer(model), ui.pick_head(model)
 

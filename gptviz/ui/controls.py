@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from gptviz import folder as folders
 from gptviz.ui import models
 from gptviz.ui.show import escape
 
@@ -28,7 +29,6 @@ SENTENCES = {
     "Nonsense": "blorf the wugs dax quickly under seven purple",
 }
 Option = TypeVar("Option")
-MOST = 999  # layers and heads
 LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 
@@ -36,7 +36,7 @@ def shared_controls() -> None:
     """Model and sentence, for app.py, before the page runs."""
     with st.sidebar:
         pick_model()
-        keep_layer_and_head()
+        keep_layer_and_head(*shape_of(st.session_state["model"]))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         fits = len(quote(st.session_state.get("text", ""), errors="replace")) <= LONGEST_LINK
         st.text_input(
@@ -80,15 +80,26 @@ def pick_model() -> None:
     st.selectbox("Model", found, key="model", bind="query-params")
 
 
-def keep_layer_and_head() -> None:
+def keep_layer_and_head(n_layers: int, n_heads: int) -> None:
     """The chosen layer and head, as owners of their place in the URL on every page, for app.py.
 
     The pickers of pages only show and set them: a parameter that belongs to a page is taken out of the address when
     the page is left, as a step of its own in the browser's history, so that Back came to layer 0.
     """
     with st.expander("Layer and head", icon=":material/grid_on:"):
-        for key in ("layer", "head"):
-            st.number_input(key.capitalize(), 0, MOST, 0, key=key, bind="query-params")
+        for key, count in (("layer", n_layers), ("head", n_heads)):
+            if st.session_state.get(key, 0) >= count:  # of a larger model
+                st.session_state[key] = 0
+            st.number_input(key.capitalize(), 0, max(count - 1, 1), 0, key=key, bind="query-params")
+
+
+def shape_of(name: str) -> tuple[int, int]:
+    """Layers and heads of a model, from its config alone; of one that cannot be read, which the page will say, one."""
+    try:
+        config, _ = folders.read_config(folders.find_shipped(name))
+    except (ValueError, OSError):
+        return 1, 1
+    return config.n_layers, config.n_heads
 
 
 def pick_layer(model: LanguageModel) -> int:

@@ -221,11 +221,12 @@ def test_a_trace_is_encoded_once_for_all_and_forgotten_with_it(
     tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace = gptviz.trace(tiny_model, "My dog has fleas")
-    first = ui.view_of_trace(trace)
+    first, titled = ui.view_of_trace(trace), ui.view_of_trace(trace, title="fleas")
+    assert read(titled.overview())[0]["title"] == "fleas"
     monkeypatch.setattr(ui.AttentionView, "_encode", None)  # a second time would fail
     assert ui.view_of_trace(trace).overview() is first.overview()
     kept = len(ui.ENCODED)
-    del trace, first
+    del trace, first, titled
     gc.collect()
     assert len(ui.ENCODED) < kept
 

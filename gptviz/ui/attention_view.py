@@ -39,15 +39,16 @@ bring_engine = st.components.v2.component(
 store = st.components.v2.component("gptviz_view_store", js=asset("view_store.js"))
 draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
 
-ENCODED: weakref.WeakKeyDictionary[Trace, tuple[str, bytes]] = weakref.WeakKeyDictionary()
+ENCODED: weakref.WeakKeyDictionary[Trace, dict[str, tuple[str, bytes]]] = weakref.WeakKeyDictionary()  # by title
 
 
 def view_of_trace(trace: Trace, title: str = "") -> AttentionView:
     """The attention of a trace, encoded once however many visitors look at it, for as long as the trace is kept."""
     view = make_view(TraceSource(trace), trace.tokens, title=title)
-    if trace not in ENCODED:
-        ENCODED[trace] = view.encode()
-    view.encoded = ENCODED[trace]
+    encoded = ENCODED.setdefault(trace, {})
+    if title not in encoded:
+        encoded[title] = view.encode()
+    view.encoded = encoded[title]
     return view
 
 

@@ -227,7 +227,9 @@ def test_masked_zero_leaked_and_wrong_cells_look_different(open_view: Callable[.
     weights[0, 0, 2] = [0.5, 0, 0, 0, 0, 0.5]  # a leak into the future
     weights[0, 0, 5] *= 0.7
     view = attention_view(weights, list("abcdef"), masked=masked)
-    shown = open_view().show(view, {"mode": "matrix", "scale": "sqrt"})
+    shown = open_view()
+    shown.answers = False
+    shown.show(view, {"mode": "matrix", "scale": "sqrt"})
     [zero, future, leak, half] = [shown.pixel(q=q, k=k) for q, k in [(3, 1), (3, 5), (2, 5), (2, 0)]]
     assert zero == (19, 32, 54, 255)
     assert len(set(future[:3])) <= 2  # grey
@@ -251,7 +253,9 @@ def test_equal_weights_have_one_colour_in_all_heads_unless_rows_are_divided(open
 
 def test_pinned_heads_stand_beside_the_chosen_one_and_their_lines_do_not_fade(open_view: Callable[..., Shown]) -> None:
     weights = np.broadcast_to(np.eye(5, dtype=np.float32), (2, 3, 5, 5))
-    shown = open_view().show(attention_view(weights, list("abcde")), {"mode": "lines"})
+    shown = open_view()
+    shown.answers = False  # exact weights would be written over the colours of their cells
+    shown.show(attention_view(weights, list("abcde")), {"mode": "lines"})
     count = """colour => {
       const canvas = document.querySelector('.gptviz-picture');
       const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -372,6 +376,7 @@ def test_long_texts_ask_for_the_chosen_head_and_for_exact_windows(open_view: Cal
     assert shown.pixel(q=200, k=150)[:3] == (250, 236, 173)
     shown.press("3")
     assert shown.page.evaluate("document.querySelector('.gptviz-scroller').scrollHeight") > 300 * 20
+    assert "in sight" in shown.page.locator(".gptviz-legend").inner_text()
 
 
 def test_another_theme_and_another_size_are_painted_at_once(open_view: Callable[..., Shown]) -> None:
@@ -393,3 +398,48 @@ def test_a_view_that_ends_leaves_nothing_behind(open_view: Callable[..., Shown])
     shown.page.evaluate("view.destroy()")
     assert shown.page.locator("#root *").count() == 0
     shown.put(view.exact(0))  # nobody listens any more, and nothing breaks
+
+
+def test_full_screen_and_back(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(), height=400)
+    shown.page.get_by_role("button", name="Full screen").click()
+    shown.page.wait_for_function("document.fullscreenElement === root")
+    assert shown.root.bounding_box()["height"] > 600
+    shown.page.get_by_role("button", name="Full screen").click()
+    shown.page.wait_for_function("!document.fullscreenElement")
+    assert shown.root.bounding_box()["height"] == 400
+
+
+def test_a_wrong_row_has_no_lines_and_no_numbers(open_view: Callable[..., Shown]) -> None:
+    weights, masked = causal(1, 1, 6)
+    weights[0, 0, 4, 1] = np.nan
+    view = attention_view(weights, list("abcdef"), masked=masked)
+    shown = open_view().show(view, {"mode": "sentence", "queries": [4]})
+    assert shown.page.locator(".gptviz-sentence small").all_inner_texts() == ["error"] * 6
+    shown.page.locator(".gptviz-sentence .gptviz-token").nth(4).click()
+    shown.page.locator(".gptviz-sentence .gptviz-token").nth(5).click()
+    assert "error" not in shown.page.locator(".gptviz-sentence").inner_text()
+
+
+def test_two_fingers_move_and_zoom_the_matrix(open_view: Callable[..., Shown]) -> None:
+    shown = open_view(390, 844, has_touch=True).show(causal_view(t=40), {"mode": "matrix", "window": [10, 30, 10, 30]})
+    touch = """moves => {
+      const scroller = document.querySelector('.gptviz-scroller');
+      scroller.setPointerCapture = () => {};
+      for (const [type, pointerId, clientX, clientY] of moves) {
+        const given = { bubbles: true, pointerType: 'touch', pointerId, clientX, clientY };
+        scroller.dispatchEvent(new PointerEvent(type, given));
+      }
+    }"""
+    x, y = shown.at(q=20, k=20)
+    step = shown.at(q=21, k=21)[0] - x
+    down = [["pointerdown", 1, x - 50, y], ["pointerdown", 2, x + 50, y]]
+    fingers = [(1, x - 50), (2, x + 50)]
+    moved = [["pointermove", finger, at, y - up * step] for up in (1, 2, 3, 4) for finger, at in fingers]
+    shown.page.evaluate(touch, [*down, *moved])
+    assert shown.data("cells") == "14-34-10-30"
+    shown.page.evaluate(touch, [["pointermove", 2, x + 200, y - 4 * step]])
+    q0, q1, _, _ = map(int, shown.data("cells").split("-"))
+    assert q1 - q0 < 20
+    shown.page.evaluate(touch, [["pointerup", 1, x, y], ["pointerup", 2, x, y]])
+    shown.page.wait_for_function("told.length === 1")  # the host hears of it when the hand rests, once

@@ -49,17 +49,22 @@ export function packRgb([r, g, b]) {
 /** Codes with every row divided by its own largest weight: (rows, columns) as given. Errors and masks stay. */
 export function divideRows(codes, [rows, columns]) {
   const out = new Uint8Array(codes.length);
+  const tables = []; // by the largest code of a row, made when a row needs it
   for (let row = 0; row < rows; row++) {
     const [from, to] = [row * columns, (row + 1) * columns];
     let largest = 1;
     for (let at = from; at < to; at++) if (codes[at] < 255 && codes[at] > largest) largest = codes[at];
-    // Codes go with the square root: the root of a quotient is the quotient of the roots.
-    for (let at = from; at < to; at++) {
-      const code = codes[at];
-      out[at] = code === 0 || code === 255 || largest === 1 ? code : 1 + Math.round((253 * (code - 1)) / (largest - 1));
-    }
+    const table = (tables[largest] ??= dividedCodes(largest));
+    for (let at = from; at < to; at++) out[at] = table[codes[at]];
   }
   return out;
+}
+
+/** What each code is in a row whose largest is given. */
+function dividedCodes(largest) {
+  // Codes go with the square root: the root of a quotient is the quotient of the roots.
+  const divided = (code) => Math.min(254, 1 + Math.round((253 * (code - 1)) / Math.max(1, largest - 1)));
+  return Uint8Array.from({ length: 256 }, (_, code) => (code === 0 || code === 255 ? code : divided(code)));
 }
 
 /**
@@ -179,7 +184,7 @@ function dividedOf(view, i, picture) {
   return divided.codes;
 }
 
-/** Whether the row of a query is wrong in the data: NaN, or a sum that is not 1. What is wrong is not drawn as weights. */
+/** Whether the row of a query is wrong in the data, NaN or with a sum that is not 1: it is not drawn as weights. */
 export function rowIsWrong(dataset, i, q) {
   if (!dataset.header.errors?.[i]) return false;
   const { codes, P, factor } = pictureOf(dataset, i);
@@ -221,7 +226,7 @@ export function followPointers(target, tell, signal) {
   let pinch = null;
   const at = (event) => {
     const box = target.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top, shiftKey: event.shiftKey, type: event.pointerType };
+    return { x: event.clientX - box.left, y: event.clientY - box.top, shiftKey: event.shiftKey };
   };
   const listen = (name, act, options = {}) => target.addEventListener(name, act, { signal, ...options });
   listen("pointerdown", (event) => {
@@ -235,7 +240,7 @@ export function followPointers(target, tell, signal) {
     const now = at(event);
     if (down.has(event.pointerId)) down.set(event.pointerId, now);
     if (pinch && down.size === 2) pinch = movePinch(pinch, spanOf(down), tell);
-    else if (press && down.has(event.pointerId)) moveDrag(press, now, tell, () => target.setPointerCapture(event.pointerId));
+    else if (press && down.has(event.pointerId)) moveDrag(target, event.pointerId, press, now, tell);
     else tell("hover", now);
   });
   const release = (event, cancelled) => {
@@ -257,11 +262,11 @@ export function followPointers(target, tell, signal) {
   listen("wheel", wheel, { passive: false });
 }
 
-function moveDrag(press, now, tell, capture) {
+function moveDrag(target, id, press, now, tell) {
   if (!press.moved) {
     if (Math.hypot(now.x - press.x, now.y - press.y) < STILL) return;
     press.moved = true;
-    capture();
+    target.setPointerCapture(id); // the drag goes on outside
     tell("dragstart", { x: press.x, y: press.y, shiftKey: press.shiftKey });
   }
   tell("drag", { ...now, dx: now.x - press.last.x, dy: now.y - press.last.y });

@@ -8,7 +8,7 @@ import { exactText, rowAt } from "./payload.js";
 const ROW = 24; // CSS pixels
 const TOP = 26; // the names of the two columns, which stay in place
 const NUMBER = 54; // width of one head's numbers
-const MOST_CELLS = 1 << 16; // more than this, and only the lines of the queries in sight are drawn
+const MOST_CELLS = 1 << 16; // see `isLong`
 
 /** The heads that are drawn together, pinned ones first, each with its colour. @returns {{i, colour}[]} */
 export function drawnHeads(state, header, dark) {
@@ -90,19 +90,47 @@ export function revealToken(view) {
   return y + ROW > view.scrollTop + view.height ? y + ROW - view.height : view.scrollTop;
 }
 
-/** The kept lines of each drawn head: [{i, colour, lines, isExact}]. */
+/**
+ * The kept lines of each drawn head: [{i, colour, lines, isExact}]; only those of a token where one is hovered. Of long
+ * texts only the queries in sight have lines: thousands of others would cross the picture from end to end.
+ */
 function linesOf(view, layout, hovered) {
   const { dataset, state } = view;
   const { T, S } = dataset.header;
-  const inSight = T * S > MOST_CELLS && !hovered && !state.queries.length && !state.keys.length;
+  const { queries, keys, mass } = state;
   const first = Math.max(0, Math.floor((view.scrollTop - TOP) / ROW));
   const last = Math.min(T, Math.ceil((view.scrollTop + view.height) / ROW));
-  const window = inSight ? [Math.min(first, last), last, 0, S] : null;
-  const { queries, keys, mass } = state;
+  const one = hovered?.side === "query" || (!hovered && queries.length > 0);
+  const window = isLong(dataset.header) && !one ? [Math.min(first, last), last, 0, S] : null;
   return layout.heads.map(({ i, colour }) => {
-    const rows = rowsOf(view, i);
-    return { i, colour, lines: lineSet({ row: rows.of, T, queries, keys, mass, hovered, window }), isExact: rows.isExact };
+    if (isLong(dataset.header) || one) {
+      const rows = rowsOf(view, i);
+      const given = { row: rows.of, T, queries, keys, mass, hovered, window };
+      return { i, colour, lines: lineSet(given), isExact: rows.isExact };
+    }
+    const { lines, isExact } = allLines(view, i);
+    const ends = hovered ? [hovered.at] : keys;
+    return { i, colour, lines: ends.length ? lines.filter(({ k }) => ends.includes(k)) : lines, isExact };
   });
+}
+
+/** Whether a text has more cells than can all be drawn as lines at once. */
+export function isLong({ T, S }) {
+  return T * S > MOST_CELLS;
+}
+
+/** All lines of a head, kept until the data or the threshold is another: the pointer asks for them at every move. */
+function allLines(view, i) {
+  const { dataset, state } = view;
+  const key = `${dataset.id} ${state.mass} ${dataset.exact.length} ${dataset.heads.size}`;
+  if (view.kept?.key !== key) view.kept = { key, heads: new Map() };
+  let found = view.kept.heads.get(i);
+  if (!found) {
+    const rows = rowsOf(view, i);
+    found = { lines: lineSet({ row: rows.of, T: dataset.header.T, mass: state.mass }), isExact: rows.isExact };
+    view.kept.heads.set(i, found);
+  }
+  return found;
 }
 
 /** The rows of a head; `isExact` says whether all that were asked for came from exact windows. */
@@ -172,7 +200,8 @@ function paintColumn(view, context, layout, side, strong) {
     context.font = tokenFont(theme, bold);
     const wrong = side === "query" && layout.heads.some(({ i }) => rowIsWrong(view.dataset, i, at));
     context.fillStyle = wrong ? `rgb(${errorColours()[0].join(" ")})` : bold ? theme[side] : theme.text;
-    context.fillText(cutText(context, wrong ? `error ${tokens[at]}` : tokens[at], room), x, geometry.y(side, at) - view.scrollTop);
+    const text = cutText(context, wrong ? `error ${tokens[at]}` : tokens[at], room);
+    context.fillText(text, x, geometry.y(side, at) - view.scrollTop);
   }
 }
 

@@ -313,7 +313,7 @@ function pointedFrameCell(view, x, y, clamp = false) {
 export function pointMatrix(view, kind, event) {
   if (!view.matrix) return;
   const { T, S } = view.dataset.header;
-  const cell = kind === "drag" && view.band ? pointedFrameCell(view, event.x, event.y, true) : pointedFrameCell(view, event.x, event.y);
+  const cell = pointedFrameCell(view, event.x, event.y, kind === "drag" && view.band !== null);
   if (kind === "hover") view.setHover(cell && { q: cell.q, k: cell.k, i: cell.i, x: event.x, y: event.y });
   else if (kind === "click") clickCell(view, cell);
   else if (kind === "double") view.act({ type: "reset" });

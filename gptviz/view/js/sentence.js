@@ -58,15 +58,15 @@ export function buildStrip(parent) {
       if (!cell) return;
       mark("query", cell.q, "is-query");
       mark("key", cell.k, "is-key");
-      for (const [token] of marked) keepInSight(strip, token);
+      for (const [token] of marked) keepInSight(strip, token, token.offsetTop - strip.offsetTop);
     },
   };
 }
 
 /** Scroll a box so that a token in it is seen, without moving the page as scrollIntoView would. */
-function keepInSight(parent, token) {
+export function keepInSight(parent, token, top) {
   if (parent.scrollHeight <= parent.clientHeight) return;
-  const [top, bottom] = [token.offsetTop - parent.offsetTop, token.offsetTop - parent.offsetTop + token.offsetHeight];
+  const bottom = top + token.offsetHeight;
   if (top < parent.scrollTop) parent.scrollTop = top - 4;
   else if (bottom > parent.scrollTop + parent.clientHeight) parent.scrollTop = bottom - parent.clientHeight + 4;
 }
@@ -119,9 +119,9 @@ export function buildSentence(parent, onToggle) {
 
 /**
  * What the tokens are coloured by: the weights of the chosen tokens, added up.
- * @returns {{sums: ?Float64Array, exact: boolean, top: number, chosen: number[], from: string, coloured: string}} `sums`
- *   of T or S numbers, or null if nothing is chosen or known; `top` the number at the end of the ramp; `from` and
- *   `coloured` the sides, query or key, of what is chosen and of what is coloured
+ * @returns {{sums: ?Float64Array, exact: boolean, top: number, chosen: number[], from: string, coloured: string}}
+ *   `sums` of T or S numbers, or null if nothing is chosen or known; `top` the number at the end of the ramp; `from`
+ *   and `coloured` the sides, query or key, of what is chosen and of what is coloured
  */
 export function sentenceColours(view) {
   const { dataset, state } = view;

@@ -187,14 +187,16 @@ function swatch(legend, background, text) {
   element(made, "span", "", text);
 }
 
-function linesLegend(legend, { state, header, heads }) {
+function linesLegend(legend, { state, header, heads, long }) {
   for (const { i, colour } of heads) {
     const one = element(legend, "span");
     element(one, "span", "gptviz-line").style.background = colour;
     element(one, "strong", "", header.names[i]);
   }
-  element(legend, "span", "", `${header.axes[0]} left, ${header.axes[1]} right; the stronger the line, the larger the weight`);
-  element(legend, "span", "", `the fewest lines that hold ${Math.round(100 * state.mass)} % of each ${header.axes[0]}`);
+  const [left, right] = header.axes;
+  element(legend, "span", "", `${left} left, ${right} right; the stronger the line, the larger the weight`);
+  const which = long ? `${left} in sight` : left;
+  element(legend, "span", "", `the fewest lines that hold ${Math.round(100 * state.mass)} % of each ${which}`);
 }
 
 function drawBar(canvas, dark) {

@@ -1,14 +1,15 @@
 // The attention view on a page: one root element with a toolbar, a picture, a legend and a line of words.
 //
-// One object keeps what belongs together and is read by the four pictures: the dataset, the state, the theme, the sizes,
-// and what the pointer is over. A change of state is painted before the event that caused it ends.
+// One object keeps what belongs together and is read by the four pictures: the dataset, the state, the theme, the
+// sizes, and what the pointer is over. A change of state is painted before the event that caused it ends.
 
 import { fitCanvas, followPointers, makeCanvas, pixelLook, readTheme } from "./canvas.js";
-import { drawnHeads, layoutLines, paintLines, paintLinesHover, pointLines, revealToken } from "./lines_view.js";
+import { drawnHeads, isLong, layoutLines, paintLines, paintLinesHover, pointLines, revealToken } from "./lines_view.js";
 import { layoutMatrix, paintMatrix, paintMatrixHover, placeOfCell, pointMatrix, pointedCell } from "./matrix.js";
-import { layoutOverview, paintOverview, paintOverviewHover, placeOfHead, pointOverview, revealHead } from "./overview.js";
+import { layoutOverview, paintOverview, paintOverviewHover } from "./overview.js";
+import { placeOfHead, pointOverview, revealHead } from "./overview.js";
 import { exactWindow, viewOf, views } from "./payload.js";
-import { buildSentence, buildStrip, wordsOf } from "./sentence.js";
+import { buildSentence, buildStrip, keepInSight, wordsOf } from "./sentence.js";
 import { chosenHead, initialState, keyAction, reduce, sharedState } from "./state.js";
 import { buildHelp, buildLegend, buildToolbar, element } from "./toolbar.js";
 
@@ -37,8 +38,8 @@ const PICTURES = {
  *   answers come through `putBlob`
  * @param {boolean} [given.dark] the host's theme; if not given, that of the browser
  * @param {number} [given.height] of the whole view in CSS pixels
- * @returns {{update: function({id, state, dark}): void, destroy: function(): void, where: function}} `where({head, q, k})`
- *   is the middle of a head's panel or of a cell, in pixels of the window
+ * @returns {{update: function({id, state, dark}): void, destroy: function(): void, where: function}}
+ *   `where({head, q, k})` is the middle of a head's panel or of a cell, in pixels of the window
  */
 export function mount(root, given) {
   const view = new AttentionPicture(root, given);
@@ -150,9 +151,7 @@ class AttentionPicture {
   act(action) {
     if (!this.state) return;
     const before = JSON.stringify(sharedState(this.state));
-    const { mode } = this.state;
     this.state = reduce(this.state, action, this.dataset.header);
-    if (mode !== this.state.mode) Object.assign(this, { hover: null, band: null, panning: null });
     this.reveals = !["pan", "zoom", "window", "mass", "toggle"].includes(action.type);
     this.paint();
     if (JSON.stringify(sharedState(this.state)) === before) return;
@@ -171,7 +170,7 @@ class AttentionPicture {
     if (this.dataset.header.factor > 1 && !this.dataset.heads.has(i)) this.ask(`head ${i}`, `head ${i}`, { head: [i] });
   }
 
-  /** Exact weights: at most 128 x 128 of them, or one row or column. Of the windows of a head only the last is asked. */
+  /** Exact weights: at most 128 x 128, or one row or column. Of the windows of a head only the last is asked for. */
   needWindow(i, q0, q1, k0, k1) {
     const strip = q1 - q0 === 1 || k1 - k0 === 1;
     if (!strip && Math.max(q1 - q0, k1 - k0) > LARGEST_WINDOW) return;
@@ -238,8 +237,11 @@ class AttentionPicture {
     if (!dataset) return; // what was there stays until the new one arrives
     if (dataset !== this.dataset) this.adopt(dataset);
     const { state, root } = this;
-    if (root.dataset.mode !== state.mode) Object.assign(this, { revealed: null, reveals: true });
-    Object.assign(root.dataset, { mode: state.mode, head: dataset.header.names[this.chosen()] });
+    if (root.dataset.mode !== state.mode) {
+      Object.assign(this, { hover: null, band: null, panning: null, revealed: null, reveals: true });
+    }
+    const { id, names } = dataset.header;
+    Object.assign(root.dataset, { id, mode: state.mode, head: names[this.chosen()] });
     this.paintChrome();
     this.draw();
     root.dataset.painted = String(++this.painted);
@@ -251,7 +253,8 @@ class AttentionPicture {
     this.state = initialState(dataset.header, this.state ? { ...this.state, ...this.givenState } : this.givenState);
     this.givenState = {};
     this.anyMasked = dataset.codes.includes(0);
-    this.scroller.setAttribute("aria-label", `Attention of every head. ${dataset.header.title ?? ""} Press ? for the keys`);
+    const title = dataset.header.title ? `${dataset.header.title}: ` : "";
+    this.scroller.setAttribute("aria-label", `${title}attention of every head. Press ? for the keys`);
   }
 
   paintChrome() {
@@ -261,7 +264,8 @@ class AttentionPicture {
     this.strip.element.hidden = state.mode !== "matrix";
     if (state.mode === "matrix") this.strip.update(header);
     // One matrix is square and a screen is wide: the sentence stands beside it.
-    this.body.classList.toggle("is-wide", this.root.clientWidth > 900 && state.mode === "matrix" && !this.othersPinned());
+    const beside = state.mode === "matrix" && !this.othersPinned() && this.root.clientWidth > 900;
+    this.body.classList.toggle("is-wide", beside);
     const sentence = state.mode === "sentence";
     this.pane.hidden = sentence;
     this.sentence.element.hidden = !sentence;
@@ -269,7 +273,8 @@ class AttentionPicture {
     const heads = state.mode === "lines" ? drawnHeads(state, header, theme.dark) : [];
     const largest = colours ? colours.top : this.largest();
     const masked = this.anyMasked && !sentence;
-    this.legend.update({ state, header, theme, heads, largest, masked, own: colours?.legend ?? null });
+    const own = colours?.legend ?? null;
+    this.legend.update({ state, header, theme, heads, largest, masked, own, long: isLong(header) });
     const words = wordsOf(this);
     if (this.status.textContent !== words) this.status.textContent = words;
     this.picture.setAttribute("aria-label", words);
@@ -296,7 +301,9 @@ class AttentionPicture {
     this.scrollTop = scroller.scrollTop;
     this.pane.style.height = `${this.height}px`;
     picture.paint(this, fitCanvas(this.picture, this.width, this.height, this.ratio));
-    this.root.dataset.cells = (state.window ?? [0, this.dataset.header.T, 0, this.dataset.header.S]).join("-");
+    const part = state.window ?? [0, this.dataset.header.T, 0, this.dataset.header.S];
+    const exact = Boolean(exactWindow(this.dataset, this.chosen(), ...part));
+    Object.assign(this.root.dataset, { cells: part.join("-"), exact });
     this.drawHover();
   }
 
@@ -339,10 +346,7 @@ class AttentionPicture {
   reveal(token) {
     if (this.revealed === token) return;
     this.revealed = token;
-    const [top, bottom] = [token.offsetTop, token.offsetTop + token.offsetHeight];
-    const { scroller } = this;
-    if (top < scroller.scrollTop) scroller.scrollTop = top - 8;
-    else if (bottom > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = bottom - scroller.clientHeight + 8;
+    keepInSight(this.scroller, token, token.offsetTop);
   }
 
   onKey(event) {

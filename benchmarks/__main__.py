@@ -24,6 +24,7 @@ BENCHMARKS = {
     "training": "training tokens per second",
     "generation": "generated tokens per second",
     "memory": "resident memory of the server over 200 sentences",
+    "view": "the attention view in a browser, beside BertViz",
 }
 
 

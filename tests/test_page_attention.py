@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.analysis import heads
-from gptviz.view import from_codes, unpack
+from gptviz.view import from_codes, unpack, unpack_codes
 from tests.page_helpers import open_page, texts
 
 LONG = "Once upon a time there was a little dog who had fleas and a cat who had none, and they lived by the sea. " * 3
@@ -26,7 +26,7 @@ def blobs(at: AppTest) -> dict[str, tuple[dict, memoryview]]:
 def overview(at: AppTest) -> tuple[dict, np.ndarray]:
     """Header and codes (N, P, P) of all heads."""
     header, payload = blobs(at)["overview"]
-    return header, np.frombuffer(payload, np.uint8).reshape(-1, *header["P"])
+    return header, unpack_codes(header, payload)
 
 
 def exact(at: AppTest) -> tuple[int, np.ndarray]:

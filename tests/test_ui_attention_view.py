@@ -237,3 +237,8 @@ def test_class_names_of_keys_are_those_of_streamlit(key: str) -> None:
     assert set(ui.css_name(key)) <= allowed
     assert len(ui.css_name(key)) == len(key)
 
+
+@pytest.mark.parametrize("key", ["layer", "head", "view"])
+def test_a_key_that_a_control_has_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="of the component's own"):
+        ui.attention_view(gptviz.attention_view(np.ones((1, 1, 1, 1)), ["a"]), key=key)

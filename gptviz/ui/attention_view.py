@@ -85,6 +85,8 @@ def attention_view(
     Another layer or head runs the whole app; anything else that is chosen only this component.
     """
     keys = (layer_key, head_key, state_key)
+    if key in keys:
+        raise ValueError(f"expected a key of the component's own, found {key!r}, which is that of a control; rename it")
     show(view, key, keys, height, chosen_head(view, keys))
     return state_of(view, keys)
 

@@ -7,7 +7,7 @@ AttentionView('one head', shape=(1, 1, 2, 2))
 
 from __future__ import annotations
 
-from gptviz.view.payload import encode_cells, encode_layer, from_codes, pack, unpack
+from gptviz.view.payload import encode_cells, encode_layer, from_codes, pack, unpack, unpack_codes
 from gptviz.view.sources import MappedSource, Source, TraceSource
 from gptviz.view.state import ViewState
 from gptviz.view.views import AttentionView, attention_view
@@ -24,4 +24,5 @@ __all__ = [
     "from_codes",
     "pack",
     "unpack",
+    "unpack_codes",
 ]

@@ -41,6 +41,30 @@ def unpack(blob: bytes) -> tuple[dict, memoryview]:
     return json.loads(blob[4:end]), memoryview(blob)[end + -end % 4 :]
 
 
+def pack_codes(codes: np.ndarray) -> tuple[dict, bytes]:
+    """Codes (..., P_t, P_s) as bytes, and what the header says of them.
+
+    Under a causal mask half of the cells are masked. They do not travel: {"packed": "lower"} means that each picture is
+    its lower triangle, row by row, and that all cells above the diagonal are `MASKED`.
+    """
+    rows, columns = codes.shape[-2:]
+    lower = np.tri(rows, columns, dtype=bool)
+    if rows == columns and not codes[..., 0, 1:].any() and not codes[..., ~lower].any():
+        return {"packed": "lower"}, codes[..., lower].tobytes()
+    return {}, codes.tobytes()
+
+
+def unpack_codes(header: dict, payload: bytes | memoryview) -> np.ndarray:
+    """The codes of a blob, (N, P_t, P_s), from its header and payload."""
+    p_t, p_s = header["P"]
+    if header.get("packed") != "lower":
+        return np.frombuffer(payload, np.uint8).reshape(-1, p_t, p_s)
+    cells = np.frombuffer(payload, np.uint8).reshape(-1, p_t * (p_t + 1) // 2)
+    codes = np.full((len(cells), p_t, p_s), MASKED, dtype=np.uint8)
+    codes[:, np.tri(p_t, dtype=bool)] = cells
+    return codes
+
+
 def to_codes(weights: np.ndarray) -> np.ndarray:
     """Weights from 0 to 1 as codes from 1 to 254, any shape; what is NaN or out of range becomes `ERROR`."""
     with np.errstate(invalid="ignore"):

@@ -74,8 +74,9 @@ class AttentionView:
         own = None if masked is None else masked[head % len(masked)][None]
         weights = self.source.layer(layer)[head][None]
         codes, _ = payload.encode_layer(weights, own, self.rows_sum_to_one, factor)
-        header = {"kind": "head", "id": self.id, "i": i, "factor": factor, "P": list(codes.shape[1:])}
-        return payload.pack(header, codes.tobytes())
+        packed, cells = payload.pack_codes(codes)
+        header = {"kind": "head", "id": self.id, "i": i, "factor": factor, "P": list(codes.shape[1:]), **packed}
+        return payload.pack(header, cells)
 
     def exact(self, i: int, q0: int = 0, q1: int | None = None, k0: int = 0, k1: int | None = None) -> bytes:
         """The blob of a window of the model's own weights, float32: queries q0 to q1 and keys k0 to k1, ends left out.
@@ -161,16 +162,17 @@ class AttentionView:
             whole = weights.size * n_layers <= HASHED_CELLS
             for values in [weights] if whole else [v for v in rows.values() if v is not None]:
                 content.update(np.ascontiguousarray(values))
+        packed, cells = payload.pack_codes(codes)
         header = {
             "kind": "overview", "v": 1, "L": n_layers, "H": n_heads, "T": t, "S": s,
             "factor": self.factor, "P": list(p), "names": self.names, "queries": self.queries, "keys": self.keys,
-            "axes": ["query", "key"], "largest": round(largest, 6), "rows_sum_to_one": self.rows_sum_to_one,
+            **packed, "axes": ["query", "key"], "largest": round(largest, 6), "rows_sum_to_one": self.rows_sum_to_one,
             "heads": join_summaries(heads), "errors": errors, "title": self.title,
         }  # fmt: skip
         content.update(codes)
         content.update(payload.pack(header, b""))
         header["id"] = content.hexdigest()
-        return header["id"], payload.pack(header, codes.tobytes())
+        return header["id"], payload.pack(header, cells)
 
 
 def attention_view(

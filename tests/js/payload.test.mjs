@@ -187,3 +187,11 @@ test("a number without ≈ is exact; masked, missing and wrong are words", () =>
   assert.equal(say({ w: NaN, error: true }), "an error in the data");
   assert.equal(say({ w: 0.7, exact: true, error: true }), "0.7000, in a row that is wrong");
 });
+
+test("lower triangles become whole pictures, masked above the diagonal", () => {
+  const header = headerOf({ L: 1, H: 2, T: 3, packed: "lower" });
+  const cells = Uint8Array.from([1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
+  const { payload: codes } = payload.readBlob(blobOf(header, cells));
+  assert.deepEqual([...codes], [1, 0, 0, 2, 3, 0, 4, 5, 6, 11, 0, 0, 12, 13, 0, 14, 15, 16]);
+  assert.throws(() => payload.readBlob(blobOf(header, cells.subarray(1))), /expected 12 bytes/);
+});

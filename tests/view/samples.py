@@ -35,7 +35,17 @@ def pictures(blob: bytes) -> tuple[dict, np.ndarray]:
     """Header and codes of an overview, (L, H, P_t, P_s), or of a head, (P_t, P_s)."""
     header, payload = read(blob)
     lead = (header["L"], header["H"]) if header["kind"] == "overview" else ()
-    return header, np.frombuffer(payload, np.uint8).reshape(*lead, *header["P"])
+    if header.get("packed") != "lower":
+        return header, np.frombuffer(payload, np.uint8).reshape(*lead, *header["P"])
+    rows, columns = header["P"]
+    assert rows == columns
+    codes, place = np.zeros((int(np.prod(lead)), rows, rows), dtype=np.uint8), 0
+    for head in codes:
+        for row in range(rows):
+            head[row, : row + 1] = np.frombuffer(payload, np.uint8, row + 1, place)
+            place += row + 1
+    assert place == len(payload)
+    return header, codes.reshape(*lead, rows, rows)
 
 
 def window(blob: bytes) -> tuple[dict, np.ndarray]:

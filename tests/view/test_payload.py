@@ -166,3 +166,21 @@ def test_a_blob_gives_back_what_went_in(header: dict, body: bytes) -> None:
 def test_a_cut_blob_is_refused(blob: bytes) -> None:
     with pytest.raises(ValueError, match="expected a header of a length that stands first, found"):
         payload.unpack(blob)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 64])
+def test_what_a_causal_mask_hides_does_not_travel(side: int) -> None:
+    codes = np.random.default_rng(side).integers(1, 256, (3, side, side), dtype=np.uint8)
+    codes[:, ~np.tri(side, dtype=bool)] = payload.MASKED
+    header, cells = payload.pack_codes(codes)
+    assert len(cells) == 3 * side * (side + 1) // 2
+    np.testing.assert_array_equal(payload.unpack_codes({"P": [side, side], **header}, cells), codes)
+
+
+@pytest.mark.parametrize("place", [(0, 1), (1, 2), (0, 2)])
+def test_a_leak_above_the_diagonal_travels(place: tuple[int, int]) -> None:
+    codes = np.tri(3, dtype=np.uint8)[None].copy()
+    codes[0][place] = 1
+    header, cells = payload.pack_codes(codes)
+    assert header == {} and len(cells) == 9
+    np.testing.assert_array_equal(payload.unpack_codes({"P": [3, 3]}, cells), codes)

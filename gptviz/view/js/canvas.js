@@ -42,7 +42,7 @@ export function readTheme(root, dark) {
 }
 
 /** [r, g, b] as one little-endian RGBA pixel. */
-export function packRgb([r, g, b]) {
+function packRgb([r, g, b]) {
   return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 

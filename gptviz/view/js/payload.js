@@ -4,7 +4,8 @@
 // Letters: N heads (panels), T queries, S keys, P = [P_t, P_s] cells of a picture, of `factor` x `factor` weights each.
 //
 // A code is one byte: 0 masked, 255 error, 1 to 254 the weight ((c - 1) / 253)^2. The order of codes is the order of
-// what must stay visible when cells are pooled, so that pooling is a plain maximum.
+// what must stay visible when cells are pooled, so that pooling is a plain maximum. With {"packed": "lower"} in the
+// header each picture is its lower triangle, row by row, and masked above.
 
 /**
  * @typedef {{codes: Uint8Array, P: [number, number], factor: number}} Picture codes (P_t, P_s) of one head
@@ -53,15 +54,34 @@ export function readBlob(bytes) {
     const found = `found ${payload.byteLength}`;
     throw new Error(`attention view: expected ${expected} bytes of kind "${header.kind}", ${found}; send it again`);
   }
-  return { header, payload: header.kind === "exact" ? new Float32Array(payload.buffer) : payload };
+  if (header.kind === "exact") return { header, payload: new Float32Array(payload.buffer) };
+  return { header, payload: header.packed === "lower" ? wholePictures(payload, header.P[0]) : payload };
+}
+
+/**
+ * Pictures of which the lower triangles have travelled, because all above the diagonal is masked.
+ * @param {Uint8Array} cells (n, side * (side + 1) / 2)
+ * @returns {Uint8Array} (n, side, side)
+ */
+function wholePictures(cells, side) {
+  const rows = (2 * cells.length) / (side + 1); // of all pictures, one below the other
+  const codes = new Uint8Array(rows * side); // 0: masked
+  for (let row = 0, at = 0; row < rows; row++) {
+    const length = (row % side) + 1;
+    codes.set(cells.subarray(at, at + length), row * side);
+    at += length;
+  }
+  return codes;
 }
 
 function cellCount(header) {
+  const [rows, columns] = header.P ?? [];
+  const picture = header.packed === "lower" ? (rows * (rows + 1)) / 2 : rows * columns;
   if (header.kind === "overview") {
-    if (header.v === VERSION) return header.L * header.H * header.P[0] * header.P[1];
+    if (header.v === VERSION) return header.L * header.H * picture;
     throw new Error(`attention view: expected data of version ${VERSION}, found ${header.v}; reload the page`);
   }
-  if (header.kind === "head") return header.P[0] * header.P[1];
+  if (header.kind === "head") return picture;
   if (header.kind === "exact") return (header.q1 - header.q0) * (header.k1 - header.k0);
   throw new Error(`attention view: expected kind overview, head or exact, found "${header.kind}"; reload the page`);
 }

@@ -6,8 +6,9 @@
 import { fitCanvas, followPointers, makeCanvas, pixelLook, readTheme } from "./canvas.js";
 import { drawnHeads, isLong, layoutLines, paintLines, paintLinesHover, pointLines, revealToken } from "./lines_view.js";
 import { layoutMatrix, paintMatrix, paintMatrixHover, placeOfCell, pointMatrix, pointedCell } from "./matrix.js";
-import { layoutOverview, paintOverview, paintOverviewHover } from "./overview.js";
-import { placeOfHead, pointOverview, revealHead } from "./overview.js";
+import {
+  layoutOverview, paintOverview, paintOverviewHover, placeOfHead, pointOverview, revealHead,
+} from "./overview.js";
 import { exactWindow, viewOf, views } from "./payload.js";
 import { buildSentence, buildStrip, keepInSight, wordsOf } from "./sentence.js";
 import { chosenHead, initialState, keyAction, reduce, sharedState } from "./state.js";

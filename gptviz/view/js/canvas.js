@@ -47,7 +47,7 @@ function packRgb([r, g, b]) {
 }
 
 /** Codes with every row divided by its own largest weight: (rows, columns) as given. Errors and masks stay. */
-export function divideRows(codes, [rows, columns]) {
+function divideRows(codes, [rows, columns]) {
   const out = new Uint8Array(codes.length);
   const tables = []; // by the largest code of a row, made when a row needs it
   for (let row = 0; row < rows; row++) {
@@ -86,7 +86,7 @@ export function pixelLook({ scale, largest, dark }) {
  * @param {number} stripe width of a stripe in pixels
  * @param {number} hatch distance of the hatch lines in pixels; 0 for none
  */
-export function codesToImage(codes, width, height, look, stripe, hatch) {
+function codesToImage(codes, width, height, look, stripe, hatch) {
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const { table } = look;

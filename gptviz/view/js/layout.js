@@ -133,7 +133,7 @@ export function fitWindow(window, T, S) {
 }
 
 /** A window moved into the matrix as it is, but with whole cells and at least 4 x 4 of them; null if it is all. */
-export function clampWindow(window, T, S) {
+function clampWindow(window, T, S) {
   const [q0, q1] = clampSpan(window[0], window[1], T);
   const [k0, k1] = clampSpan(window[2], window[3], S);
   return q1 - q0 === T && k1 - k0 === S ? null : [q0, q1, k0, k1];

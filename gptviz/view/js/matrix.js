@@ -14,7 +14,7 @@ const NUMBER_CELL = 44; // cells as large as this have room for their weight
 const BETWEEN = 16;
 
 /** The heads of the matrix view: the chosen one first. */
-export function matrixHeads(state, header) {
+function matrixHeads(state, header) {
   const chosen = chosenHead(state, header);
   return [chosen, ...state.pins.filter((i) => i !== chosen)];
 }
@@ -56,7 +56,7 @@ function axesFor(view, width, height) {
 }
 
 /** Width of a text in the font of tokens; each text is measured once. */
-export function measurer(view) {
+function measurer(view) {
   if (view.measured?.font !== view.theme.code) view.measured = { font: view.theme.code, widths: new Map() };
   const { widths } = view.measured;
   const context = view.overlay.getContext("2d");

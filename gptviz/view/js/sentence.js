@@ -123,7 +123,7 @@ export function buildSentence(parent, onToggle) {
  *   `sums` of T or S numbers, or null if nothing is chosen or known; `top` the number at the end of the ramp; `from`
  *   and `coloured` the sides, query or key, of what is chosen and of what is coloured
  */
-export function sentenceColours(view) {
+function sentenceColours(view) {
   const { dataset, state } = view;
   const { T, S } = dataset.header;
   const { chosen: from, coloured } = sentenceSides(state.way);

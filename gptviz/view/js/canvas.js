@@ -2,7 +2,7 @@
 
 import { codeTable, errorColours, maskedColour } from "./colour.js";
 import { fitLabel } from "./layout.js";
-import { exactWindow, pictureOf, rowAt } from "./payload.js";
+import { ERROR_CODE, MASKED_CODE, exactWindow, pictureOf, rowAt } from "./payload.js";
 import { maxPoolCodes } from "./pool.js";
 
 /** A canvas that fills its parent. */
@@ -53,7 +53,7 @@ function divideRows(codes, [rows, columns]) {
   for (let row = 0; row < rows; row++) {
     const [from, to] = [row * columns, (row + 1) * columns];
     let largest = 1;
-    for (let at = from; at < to; at++) if (codes[at] < 255 && codes[at] > largest) largest = codes[at];
+    for (let at = from; at < to; at++) if (codes[at] < ERROR_CODE && codes[at] > largest) largest = codes[at];
     const table = (tables[largest] ??= dividedCodes(largest));
     for (let at = from; at < to; at++) out[at] = table[codes[at]];
   }
@@ -64,7 +64,7 @@ function divideRows(codes, [rows, columns]) {
 function dividedCodes(largest) {
   // Codes go with the square root: the root of a quotient is the quotient of the roots.
   const divided = (code) => Math.min(254, 1 + Math.round((253 * (code - 1)) / Math.max(1, largest - 1)));
-  return Uint8Array.from({ length: 256 }, (_, code) => (code === 0 || code === 255 ? code : divided(code)));
+  return Uint8Array.from({ length: 256 }, (_, code) => (code === MASKED_CODE || code === ERROR_CODE ? code : divided(code)));
 }
 
 /**
@@ -93,8 +93,8 @@ function codesToImage(codes, width, height, look, stripe, hatch) {
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at++) {
       const code = codes[at];
-      if (code === 255) pixels[at] = look.errors[Math.floor((x + y) / stripe) & 1];
-      else if (code === 0 && hatch && (x + y) % hatch === 0) pixels[at] = look.hatch;
+      if (code === ERROR_CODE) pixels[at] = look.errors[Math.floor((x + y) / stripe) & 1];
+      else if (code === MASKED_CODE && hatch && (x + y) % hatch === 0) pixels[at] = look.hatch;
       else pixels[at] = table[code];
     }
   }
@@ -168,7 +168,7 @@ function sourceOf(view, i, [q0, q1, k0, k1]) {
 function codesOf(view, exact) {
   let codes = view.derived.get(exact);
   if (!codes) {
-    const code = (w) => (Number.isNaN(w) ? 255 : 1 + Math.round(253 * Math.sqrt(Math.min(1, Math.max(0, w)))));
+    const code = (w) => (Number.isNaN(w) ? ERROR_CODE : 1 + Math.round(253 * Math.sqrt(Math.min(1, Math.max(0, w)))));
     view.derived.set(exact, (codes = Uint8Array.from(exact.weights, code)));
   }
   return codes;
@@ -188,7 +188,7 @@ function dividedOf(view, i, picture) {
 export function rowIsWrong(dataset, i, q) {
   if (!dataset.header.errors?.[i]) return false;
   const { codes, P, factor } = pictureOf(dataset, i);
-  if (factor === 1) return codes.subarray(q * P[1], (q + 1) * P[1]).includes(255);
+  if (factor === 1) return codes.subarray(q * P[1], (q + 1) * P[1]).includes(ERROR_CODE);
   const row = rowAt(dataset, i, q); // pooled codes do not say which of their rows it is
   return row !== null && row.weights.some(Number.isNaN);
 }

@@ -3,7 +3,7 @@
 import { cutText, drawTip, rowIsWrong } from "./canvas.js";
 import { errorColours, headColours } from "./colour.js";
 import { columnsGeometry, hitLine, hitToken, lineEnds, lineOpacity, lineSet } from "./lines.js";
-import { exactText, rowAt } from "./payload.js";
+import { exactText, roughText, rowAt } from "./payload.js";
 
 const ROW = 24; // CSS pixels
 const TOP = 26; // the names of the two columns, which stay in place
@@ -232,7 +232,7 @@ function endSums(lines, end) {
 }
 
 function lineNumber(w, exact) {
-  return exact ? exactText(w, 3) : `≈${w.toFixed(2)}`;
+  return exact ? exactText(w, 3) : roughText(w);
 }
 
 function paintTitles(view, context, geometry) {

@@ -2,7 +2,7 @@
 
 import { rowIsWrong } from "./canvas.js";
 import { colourOf, inkOn } from "./colour.js";
-import { columnAt, exactText, readingAt, rowAt } from "./payload.js";
+import { columnAt, exactText, readingAt, roughText, rowAt } from "./payload.js";
 import { describe, sentenceSides } from "./state.js";
 import { element, errorStripes } from "./toolbar.js";
 
@@ -178,7 +178,7 @@ function paintToken(token, value, { exact, top }, scale, theme) {
   const colour = colourOf(value, { scale: scale === "row" ? "linear" : scale, largest: top, dark: theme.dark });
   token.style.background = `rgb(${colour.join(" ")})`;
   token.style.color = inkOn(colour);
-  token.number.textContent = exact ? exactText(value, 3) : `≈ ${value.toFixed(2)}`;
+  token.number.textContent = exact ? exactText(value, 3) : roughText(value);
 }
 
 function headline({ chosen, coloured }, side, axes) {

@@ -64,7 +64,8 @@ function divideRows(codes, [rows, columns]) {
 function dividedCodes(largest) {
   // Codes go with the square root: the root of a quotient is the quotient of the roots.
   const divided = (code) => Math.min(254, 1 + Math.round((253 * (code - 1)) / Math.max(1, largest - 1)));
-  return Uint8Array.from({ length: 256 }, (_, code) => (code === MASKED_CODE || code === ERROR_CODE ? code : divided(code)));
+  const stays = (code) => code === MASKED_CODE || code === ERROR_CODE;
+  return Uint8Array.from({ length: 256 }, (_, code) => (stays(code) ? code : divided(code)));
 }
 
 /**

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from gptviz.figures import style
-from gptviz.figures.heatmap import heatmap, mosaic, reading
+from gptviz.figures.heatmap import heatmap, reading
 
 HOSTILE = ["<b>x</b>", " $x$", "<img src=x onerror=alert(1)>", " the", " the", "\n", "%{z}", "\\xf0\\x9f"]
 FUTURE = np.triu(np.ones((8, 8), dtype=bool), 1)
@@ -117,40 +117,6 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         heatmap(rows()[0], HOSTILE, HOSTILE[:2])
     with pytest.raises(ValueError, match="mask"):
         heatmap(rows()[0], HOSTILE, HOSTILE, masked=FUTURE[:4])
-
-
-@pytest.mark.parametrize("heads", [1, 3, 4, 12])
-def test_a_mosaic_shows_every_head_once_on_one_scale(heads: int) -> None:
-    values = rows(8, heads)
-    names = [f"2.{i}" for i in range(heads)]
-    figure = mosaic(values, names, HOSTILE, HOSTILE, masked=FUTURE, chosen=heads - 1)
-    valid(figure)
-    panels = [trace for trace in figure.data if trace.coloraxis == "coloraxis"]
-    assert [panel.hovertemplate.split("<extra>")[1] for panel in panels] == [f"{name}</extra>" for name in names]
-    for panel, matrix in zip(panels, values, strict=True):
-        np.testing.assert_array_equal(np.nan_to_num(np.asarray(panel.z)), matrix)
-    corners = [(panel.x0, panel.y0) for panel in panels]
-    assert len(set(corners)) == heads
-    overlap = [
-        (a, b) for a in corners for b in corners if a != b and abs(a[0] - b[0]) < 8 and abs(a[1] - b[1]) < 8
-    ]
-    assert not overlap
-    assert "query" in figure.layout.yaxis.title.text
-    assert "key" in figure.layout.xaxis.title.text
-    texts = [mark.text for mark in figure.layout.annotations]
-    assert texts == [*names[:-1], f"<b>{names[-1]}</b>"]
-    assert len(figure.layout.shapes) == 1
-
-
-def test_a_mosaic_names_the_tokens_of_every_panel_on_hover() -> None:
-    figure = mosaic(rows(8, 5), list("abcde"), HOSTILE, HOSTILE)
-    for trace in figure.data:
-        for i in range(8):
-            assert figure.layout.xaxis.labelalias[str(trace.x0 + i)] == figure.layout.xaxis.labelalias[str(i)]
-            assert figure.layout.yaxis.labelalias[str(trace.y0 + i)] == figure.layout.yaxis.labelalias[str(i)]
-    low, high = figure.layout.xaxis.range
-    assert low < 0
-    assert high > max(trace.x0 for trace in figure.data) + 7
 
 
 def test_a_reading_says_low_med_high_and_its_thresholds() -> None:

@@ -97,8 +97,9 @@ def test_readme_command_lines_are_understood(line: str) -> None:
 # README --------------------------------------------------------------------------------------------------------------
 
 
-def test_readmes_library_example_runs() -> None:
-    [example] = blocks("python")
+def test_readmes_library_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = "\n".join(blocks("python"))
+    monkeypatch.chdir(tmp_path)  # one of them saves a file
     seen: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), seen)
     trace, moved = seen["trace"], seen["moved"]

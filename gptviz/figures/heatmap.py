@@ -1,7 +1,7 @@
-"""Matrices of attention as pictures: one head with its tokens on both axes, or many heads on one scale.
+"""Matrices of attention as pictures: one head with its tokens on both axes, as numbers or as low, med and high.
 
 Takes arrays and labels, returns figures; knows nothing about models, pages or where the numbers came from.
-Shapes: H matrices (heads), T queries, S keys.
+Shapes: T queries, S keys.
 """
 
 from __future__ import annotations
@@ -67,61 +67,6 @@ def heatmap(
         coloraxis=colour_axis(scale, span or default_span(values, scale), unit),
         xaxis=axis_of(keys, axes[1]),
         yaxis=axis_of(queries, axes[0], down=True),
-    )
-
-
-def mosaic(
-    values: np.ndarray,
-    names: Sequence[str],
-    queries: Sequence[str],
-    keys: Sequence[str],
-    *,
-    masked: np.ndarray | None = None,
-    scale: Scale = "sequential",
-    span: tuple[float, float] | None = None,
-    chosen: int | None = None,
-    title: str = "",
-    unit: str = "attention weight",
-    axes: tuple[str, str] = (QUERY_AXIS, KEY_AXIS),
-    columns: int = 4,
-) -> go.Figure:
-    """Many matrices side by side on one scale, each with its name above it.
-
-    One pair of axes holds them all: a subplot each would take seconds to draw.
-
-    Args:
-        values: (H, T, S); names: H titles such as "2.3".
-        masked: (T, S), the same for all; see `heatmap`.
-        chosen: the index of a matrix to frame.
-        columns: matrices in a row; the other arguments are those of `heatmap`.
-    """
-    columns = max(1, min(columns, len(names)))
-    t, s = values.shape[1:]
-    step = (t + math.ceil(0.22 * t), s + math.ceil(0.08 * s))  # a gap below for the name, a smaller one beside
-    template = hover(unit, ".6f" if scale == "sequential" else "+.6f")
-    traces, marks, frames = [], [], []
-    for index, (name, matrix) in enumerate(zip(names, values, strict=True)):
-        shown, grey = split_masked(*checked(matrix, queries, keys, masked))
-        row, column = divmod(index, columns)
-        y0, x0 = row * step[0], column * step[1]
-        if grey.any():
-            traces.append(mask_layer(grey, x0=x0, y0=y0))
-        traces.append(layer(shown, template, x0=x0, y0=y0, extra=name))
-        marks.append(panel_name(name, x0 + (s - 1) / 2, y0 - 0.5, index == chosen))
-        if index == chosen:
-            frames.append(panel_frame(x0, y0, s, t))
-    rows = math.ceil(len(names) / columns)
-    scale_axis = colour_axis(scale, span or default_span(values, scale), unit)
-    scale_axis["colorbar"] |= BAR_ON_TOP | {"title": {"text": literal(unit), "side": "top"}}
-    return assemble(
-        traces,
-        title,
-        120 + 240 * rows,
-        coloraxis=scale_axis,
-        xaxis=panel_axis(keys, axes[1], step[1], columns, (-0.5, columns * step[1] - (step[1] - s) - 0.5)),
-        yaxis=panel_axis(queries, axes[0], step[0], rows, (rows * step[0] - (step[0] - t) - 0.5, -0.5 - (step[0] - t))),
-        annotations=marks,
-        shapes=frames,
     )
 
 
@@ -265,9 +210,9 @@ def default_span(values: np.ndarray, scale: Scale) -> tuple[float, float]:
     return -(largest or 1.0), largest or 1.0
 
 
-def aliases(tokens: Sequence[str], step: int = 0, panels: int = 1) -> dict[str, str]:
+def aliases(tokens: Sequence[str]) -> dict[str, str]:
     """Axis position, as Plotly writes it -> token. Positions keep two equal tokens apart."""
-    return {str(p * step + i): label(token) for p in range(panels) for i, token in enumerate(tokens)}
+    return {str(i): label(token) for i, token in enumerate(tokens)}
 
 
 def axis_of(tokens: Sequence[str], title: str, *, down: bool = False) -> dict[str, Any]:
@@ -292,42 +237,6 @@ BARE = {
     "separatethousands": False,
     "automargin": True,
 }
-
-
-def panel_axis(
-    tokens: Sequence[str], title: str, step: int, panels: int, ends: tuple[float, float]
-) -> dict[str, Any]:
-    """The axis of a mosaic: tokens where they are few enough to read, on hover always."""
-    few = len(tokens) <= MOST_NUMBERS
-    places = [p * step + i for p in range(panels) for i in range(len(tokens))] if few else []
-    return {
-        "title": {"text": literal(title)},
-        "range": list(ends),
-        "labelalias": aliases(tokens, step, panels),
-        "tickmode": "array",
-        "tickvals": places,
-        "tickfont": {"size": style.SMALL_FONT_SIZE},
-        "showticklabels": few,
-        **BARE,
-    }
-
-
-def panel_name(name: str, x: float, y: float, chosen: bool) -> dict[str, Any]:
-    """A name above its matrix, bold if it is the chosen one."""
-    text = literal(name)
-    return {
-        "text": f"<b>{text}</b>" if chosen else text,
-        "x": x,
-        "y": y,
-        "yanchor": "bottom",
-        "showarrow": False,
-    }
-
-
-def panel_frame(x0: float, y0: float, s: int, t: int) -> dict[str, Any]:
-    """A frame around the chosen matrix."""
-    edges = {"x0": x0 - 0.5, "x1": x0 + s - 0.5, "y0": y0 - 0.5, "y1": y0 + t - 0.5}
-    return {"type": "rect", **edges, "line": {"width": 3, "color": "#E69F00"}}
 
 
 def label(token: str) -> str:

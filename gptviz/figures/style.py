@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
+
+from gptviz.view.text import visible
 
 # Zero is the same dark ink in every heatmap, in the light and in the dark theme; brighter is more. Lightness rises
 # steadily from end to end (and to both ends of DIVERGING), so that the order survives colour blindness and grey print.
@@ -45,29 +46,6 @@ INK = "#000037"
 # Next to nothing: Plotly's own templates take 10 ms and 6 kB a figure. Not none at all: inside Streamlit that would be
 # its template of placeholder colours, which are wrong in an exported figure.
 TEMPLATE = go.layout.Template(data={"heatmap": [{"colorbar": {"outlinewidth": 0}}]})
-
-
-def visible(token: str) -> str:
-    """A token with everything in it to be seen: "·" for a space, "⏎" and "⇥", \\xNN for what has no shape.
-
-    Characters that only steer the display (such as the right-to-left override) are written out, so that a token
-    cannot rearrange the page; a lone combining mark is shown on a dotted circle.
-    """
-    shown = "".join(map(visible_character, token))
-    if token and unicodedata.category(token[0]).startswith("M"):
-        shown = "◌" + shown
-    return shown or "∅"
-
-
-def visible_character(character: str) -> str:
-    """One character as it is shown in a token."""
-    known = {" ": "·", "\n": "⏎", "\t": "⇥"}
-    if character in known:
-        return known[character]
-    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}:
-        code = ord(character)
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    return character
 
 
 def plotly_text(token: str) -> str:

@@ -22,9 +22,9 @@ const MASKED_LIGHT = [229, 229, 232];
 const MASKED_DARK = [72, 72, 74];
 const ERROR = [235, 0, 255]; // of all magentas the one farthest from the ramp to eyes without red or green cones
 const ERROR_STRIPE = [0, 0, 0];
-// Okabe and Ito's colours, which the colour-blind can tell apart. The first four are seen on white and on black; the
-// fifth is the page's ink.
-const CATEGORICAL = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", null, "#e69f00", "#56b4e9"];
+// Okabe and Ito's colours, which the colour-blind can tell apart; on a dark page the brighter ones come first.
+const ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9"];
+const ON_DARK = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#ffffff", "#f0e442", "#d55e00"];
 
 /** The colour at a place on the ramp. @param {number} share 0 to 1 @returns {RGB} */
 export function rampAt(share) {
@@ -70,7 +70,8 @@ export function codeTable(look) {
 
 /** Distinct colours for n heads, as CSS; after seven they begin again. */
 export function headColours(n, dark = false) {
-  return Array.from({ length: n }, (_, i) => CATEGORICAL[i % CATEGORICAL.length] ?? (dark ? "#ffffff" : "#000000"));
+  const colours = dark ? ON_DARK : ON_LIGHT;
+  return Array.from({ length: n }, (_, i) => colours[i % colours.length]);
 }
 
 /** Which scale the colours follow, for the legend. `largest`: the weight at the end of the ramp. */

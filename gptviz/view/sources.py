@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from gptviz.trace import Trace
 
+LARGE_LAYER = 2**20  # weights of a layer from which on making it takes longer than asking a thread
 KEPT_LAYERS = 2  # of a trace: the one that is looked at, and the one before it
 
 
@@ -91,6 +93,21 @@ class MappedSource:
     def layer(self, index: int) -> np.ndarray:
         """(H, N, M) float32."""
         return as_array(self.change(self.source.layer(index)))
+
+
+def layers_in_turn(source: Source) -> Iterator[np.ndarray]:
+    """Every layer; of a long text the next one is made in a thread while one is looked at, as NumPy lets it run."""
+    n_layers, n_heads, t, s = source.shape
+    if n_layers == 1 or n_heads * t * s < LARGE_LAYER:
+        yield from (source.layer(index) for index in range(n_layers))
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(source.layer, 0)
+        for index in range(n_layers):
+            layer = coming.result()
+            if index + 1 < n_layers:
+                coming = pool.submit(source.layer, index + 1)
+            yield layer
 
 
 def as_array(weights: Any) -> np.ndarray:

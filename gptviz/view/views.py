@@ -11,7 +11,7 @@ import numpy as np
 
 from gptviz.view import payload
 from gptviz.view.pool import pool_factor, pooled_shape
-from gptviz.view.sources import Source, as_source
+from gptviz.view.sources import Source, as_source, layers_in_turn
 from gptviz.view.state import ViewState
 from gptviz.view.summary import summarise_heads
 from gptviz.view.text import plain, visible_tokens
@@ -150,8 +150,8 @@ class AttentionView:
         square, p = self.keys is None, pooled_shape(t, s, self.factor)
         codes = np.empty((n_layers, n_heads, *p), dtype=np.uint8)
         content, heads, errors, largest = hashlib.blake2b(digest_size=12), [], {}, 0.0
-        for layer in range(n_layers):
-            weights, masked = self.source.layer(layer), self._layer_mask(layer)
+        for layer, weights in enumerate(layers_in_turn(self.source)):
+            masked = self._layer_mask(layer)
             codes[layer], wrong = payload.encode_layer(weights, masked, self.rows_sum_to_one, self.factor)
             seen = summarise_heads(weights, masked, wrong=wrong, square=square)
             rows = seen.pop("rows")

@@ -4,7 +4,7 @@
 >>> model = gptviz.load("gpt-stories")
 >>> trace = gptviz.trace(model, "My dog has fleas")
 >>> trace.weights.shape  # layers, heads, queries, keys
-(4, 8, 6, 6)
+(4, 4, 6, 6)
 >>> print(gptviz.generate(model, "My dog has fleas", max_new_tokens=8))  # doctest: +SKIP
 
 PyTorch takes seconds to import and is imported with the first name that needs it.

@@ -66,7 +66,7 @@ def describe_trace(commands: Commands) -> None:
     trace = commands.add_parser("trace", help="show what a model does with a text, as a table, CSV or arrays")
     trace.add_argument("text")
     add_model_arguments(trace)
-    trace.add_argument("--head", metavar="L.H", help="attention weights of this head, such as 3.7: rows are queries")
+    trace.add_argument("--head", metavar="L.H", help="attention weights of this head, such as 1.3: rows are queries")
     trace.add_argument("--unmasked", action="store_true", help="let every token see the future as well")
     trace.add_argument("--csv", action="store_true", help="print CSV with exact numbers in place of a table")
     trace.add_argument("--npz", type=Path, metavar="FILE", help="save every stage as a NumPy array")
@@ -146,7 +146,7 @@ def token_rows(trace: Trace, exact: bool) -> tuple[list[str], Rows]:
 
 
 def head_rows(trace: Trace, name: str) -> tuple[list[str], Rows]:
-    """The weights of the head called `name`, such as 3.7: one row a query, one column a key."""
+    """The weights of the head called `name`, such as 1.3: one row a query, one column a key."""
     layers, heads = trace.weights.shape[:2]
     try:
         layer, head = map(int, name.split("."))

@@ -205,7 +205,7 @@ def per_attention(name: str, doc: str) -> Stage:
 class Trace:
     """Everything one forward pass over T tokens showed. Made by `GPT.trace` and `gptviz.trace`.
 
-    >>> trace.weights[3, 7]  # the attention of head 3.7, rows are queries: (T, T)
+    >>> trace.weights[1, 3]  # the attention of head 1.3, rows are queries: (T, T)
     """
 
     ids: tuple[int, ...]

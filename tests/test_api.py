@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import inspect
 import subprocess
@@ -130,3 +131,9 @@ def test_every_public_name_is_there() -> None:
 def test_the_version_is_that_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert gptviz.__version__ == project["version"]
+
+
+def test_the_examples_of_the_package_are_true() -> None:
+    result = doctest.testmod(gptviz)
+    assert result.attempted > 2
+    assert result.failed == 0

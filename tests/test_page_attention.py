@@ -149,6 +149,11 @@ def test_the_lecture_table() -> None:
     assert "**high** from 0:" in texts(at)
 
 
+def test_thresholds_the_other_way_round_in_a_link_are_put_in_order() -> None:
+    at = fine(open_page("attention", att_levels="true", att_at=["0.9", "0.1"]))
+    assert "**med** from 0.1, **high** from 0.9" in texts(at)
+
+
 def test_a_link_opens_the_view_as_it_was() -> None:
     at = fine(open_page("attention", layer=1, head=2, view="sentence~s:sqrt~q:3-4"))
     state = drawn(at)["state"]

@@ -76,7 +76,8 @@ def choose(model: LanguageModel) -> Choice:
     thresholds = None
     if levels:
         ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
-        thresholds = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
+        ends_at = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
+        thresholds = min(ends_at), max(ends_at)  # a link may name them the other way round
     return Choice(what, layer, head, over, words, hide_first, thresholds)
 
 

@@ -114,13 +114,23 @@ def pick_head(model: LanguageModel) -> int:
 
 def pick_number(label: str, count: int, key: str) -> int:
     """One of `count` numbers from 0: the one that `keep_layer_and_head` keeps, or 0 where the model has no such."""
-    kept, shown = st.session_state.get(key, 0), f"{key}_shown"
-    st.session_state[shown] = kept if kept < count else 0
+    kept, shown = st.session_state.get(key, 0), shown_as(key)
+    kept = kept if kept < count else 0
+    if st.session_state.get(shown) != kept:  # setting it anyway would undo a click that is on its way
+        st.session_state[shown] = kept
+    return st.segmented_control(label, range(count), required=True, key=shown, on_change=keep_what_is_shown)
 
-    def keep() -> None:
-        st.session_state[key] = st.session_state[shown]
 
-    return st.segmented_control(label, range(count), required=True, key=shown, on_change=keep)
+def shown_as(key: str) -> str:
+    """The key of the picker that shows and sets the layer or head."""
+    return f"{key}_shown"
+
+
+def keep_what_is_shown() -> None:
+    """Both: of two quick clicks, the message of the second has the first one's picker right and its owner still old."""
+    for key in ("layer", "head"):
+        if shown_as(key) in st.session_state:
+            st.session_state[key] = st.session_state[shown_as(key)]
 
 
 def pick_one(label: str, options: dict[Option, str], key: str, help: str | None = None) -> Option:

@@ -126,6 +126,11 @@ def as_source(weights: Any) -> Source:
     """
     if callable(getattr(weights, "layer", None)) and hasattr(weights, "shape"):
         source = weights
+    elif isinstance(weights, list | tuple) and any(layer is None for layer in weights):
+        raise ValueError(
+            "expected the weights of every layer, found None; models of Hugging Face return them with "
+            'attn_implementation="eager" and output_attentions=True'
+        )
     elif isinstance(weights, list | tuple) and weights and all(len(getattr(w, "shape", ())) >= 3 for w in weights):
         source = LayersSource([one_batch(layer) for layer in weights])  # as Hugging Face's models return them
         if any(tuple(layer.shape) != source.shape[1:] for layer in source.layers):

@@ -70,6 +70,15 @@ def test_the_walk(visitor: Visitor) -> None:
     assert visitor.until(lambda: visitor.query.get("text") == ["Lily saw Tom. Tom saw Lily"])
 
 
+def test_of_quick_clicks_none_is_lost(visitor: Visitor) -> None:
+    visitor.open("attention", text="Lily gave Tom the red ball")
+    for key, number in (("layer", 1), ("head", 2), ("layer", 3), ("head", 1)):
+        visitor.page.locator(f".st-key-{key}_shown").get_by_text(str(number), exact=True).click()
+    visitor.settle()
+    assert visitor.until(lambda: (visitor.query.get("layer"), visitor.query.get("head")) == (["3"], ["1"]), seconds=10)
+    assert visitor.until(lambda: visitor.page.locator(".gptviz-view").get_attribute("data-head") == "3.1", seconds=10)
+
+
 def test_back_comes_to_the_layer_that_was_left(visitor: Visitor) -> None:
     visitor.open("attention", layer=2)
     visitor.page.get_by_role("link", name="Home").first.click()

@@ -274,3 +274,8 @@ def test_a_view_says_what_it_is() -> None:
     assert repr(view) == "AttentionView('fleas', shape=(2, 3, 4, 4))"
     assert view.state == ViewState()
     assert gptviz.attention_view is attention_view
+
+
+def test_layers_without_weights_say_how_to_get_them() -> None:
+    with pytest.raises(ValueError, match=r"found None; .*output_attentions"):
+        attention_view((None, None), ["a"])

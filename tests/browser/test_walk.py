@@ -79,6 +79,15 @@ def test_of_quick_clicks_none_is_lost(visitor: Visitor) -> None:
     assert visitor.until(lambda: visitor.page.locator(".gptviz-view").get_attribute("data-head") == "3.1", seconds=10)
 
 
+def test_the_wheel_scrolls_the_page_over_a_view_that_has_nothing_to_scroll(visitor: Visitor) -> None:
+    visitor.open("attention")
+    box = visitor.page.locator(".gptviz-scroller").bounding_box()
+    visitor.page.mouse.move(box["x"] + 200, box["y"] + 60)
+    visitor.page.mouse.wheel(0, 200)
+    main = visitor.page.locator("[data-testid=stMain]")
+    assert visitor.until(lambda: main.evaluate("main => main.scrollTop") > 100, seconds=5)
+
+
 def test_back_comes_to_the_layer_that_was_left(visitor: Visitor) -> None:
     visitor.open("attention", layer=2)
     visitor.page.get_by_role("link", name="Home").first.click()

@@ -107,21 +107,10 @@ def short_text(chromium: Browser, server: visit.Server, quick: bool) -> Iterator
     """Another head, and another sentence, at T=128."""
     page, rounds = open_view(chromium, server, 128), 3 if quick else 15
     clicks = [click_head(page, 7 * i % (LAYERS * HEADS)) for i in range(1, rounds + 1)]
-    yield Row(
-        "12 x 12 heads, T=128: from a click on another head to its picture",
-        statistics.median(clicks) * 1000,
-        ("<=", 150),
-        unit="ms",
-        detail=f"slowest of {rounds}: {max(clicks) * 1000:.0f} ms",
-    )
+    yield in_milliseconds("T=128: from a click on another head to its picture", clicks, 150)
     times = [new_sentence(page, seed) for seed in range(1, rounds + 1)]
-    yield Row(
-        "12 x 12 heads, T=128: from Enter to the picture of a new sentence, without the model's own time",
-        statistics.median(times) * 1000,
-        ("<=", 500),
-        unit="ms",
-        detail=f"slowest of {rounds}: {max(times) * 1000:.0f} ms",
-    )
+    what = "T=128: from Enter to the picture of a new sentence, without the model's own time"
+    yield in_milliseconds(what, times, 500)
     page.close()
 
 
@@ -137,15 +126,15 @@ def long_text(chromium: Browser, server: visit.Server) -> Iterator[Row]:
         unit="s",
     )
     zoom = [choose_and_zoom(page, i) for i in (5, 50, 100)]
-    yield Row(
-        "12 x 12 heads, T=1024: from choosing a head to a part of 64 x 64 with exact numbers",
-        statistics.median(zoom) * 1000,
-        ("<=", 500),
-        unit="ms",
-        detail=f"slowest of {len(zoom)}: {max(zoom) * 1000:.0f} ms",
-    )
+    yield in_milliseconds("T=1024: from choosing a head to a part of 64 x 64 with exact numbers", zoom, 500)
     yield Row("resident memory of that server", server.resident_bytes() / 1e9, ("<=", 3), unit="GB")
     page.close()
+
+
+def in_milliseconds(what: str, seconds: list[float], bound: float) -> Row:
+    """The median, with the slowest beside it."""
+    detail = f"slowest of {len(seconds)}: {max(seconds) * 1000:.0f} ms"
+    return Row(f"12 x 12 heads, {what}", statistics.median(seconds) * 1000, ("<=", bound), unit="ms", detail=detail)
 
 
 def model_seconds(page: Page) -> float:

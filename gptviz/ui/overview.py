@@ -6,13 +6,13 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from gptviz import folder as folders
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.ui import models
 from gptviz.ui.show import escape
+from gptviz.view import TraceSource
 
 if TYPE_CHECKING:
     from gptviz.ui.lesson import Reading
@@ -29,7 +29,7 @@ draw_wall = st.components.v2.component(
 def head_wall(reading: Reading, page: str) -> None:
     """Every head of every layer, small and on one scale; a click opens it on `page`, the script of a lesson."""
     weights = reading.trace.weights[:, :, -LARGEST_WALL:, -LARGEST_WALL:]  # (L, H, T, T)
-    masked = np.isneginf(reading.trace.masked[0, 0, -LARGEST_WALL:, -LARGEST_WALL:])  # (T, T)
+    masked = TraceSource(reading.trace).mask()[-LARGEST_WALL:, -LARGEST_WALL:]  # (T, T)
     rows = [[base64.b64encode(thumbnail(head, masked)).decode() for head in layer] for layer in weights]
     picked = draw_wall(key="wall", data={"rows": rows}, on_pick_change=lambda: choose_head(*weights.shape[:2])).pick
     if is_head(picked, *weights.shape[:2]):

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from gptviz.config import GPTConfig
 from gptviz.device import pick_device
@@ -131,9 +132,23 @@ def load_folder(folder: Path, device: str | None) -> LanguageModel:
     return LanguageModel(folder.name, gpt, tokenizer, mark, folder)
 
 
+class Uninitialised(TorchFunctionMode):
+    """While a model is built, the functions of `torch.nn.init` leave its tensors as they are.
+
+    On tensors without memory they have no work to do, and yet import all of PyTorch's compiler: two seconds.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Call `func`, unless it would only fill its tensor."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def empty_model(config: GPTConfig, shapes: dict[str, tuple[int, ...]], label: str) -> GPT:
     """A model without memory for its weights, after names and shapes in the file were compared with it."""
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialised():
         gpt = GPT(config)
     expected = {name: tuple(value.shape) for name, value in gpt.state_dict().items()}
     if config.tied:

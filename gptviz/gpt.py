@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, fast_attention
-from gptviz.config import GPTConfig
+from gptviz.config import GPTConfig, TransformerConfig
 from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
 
 ACTIVATIONS = {
@@ -27,7 +27,7 @@ ACTIVATIONS = {
 class FeedForward(nn.Module):
     """Linear, activation, Linear, each position on its own (Vaswani et al. 2017, section 3.3)."""
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig | TransformerConfig) -> None:
         super().__init__()
         self.expand = nn.Linear(config.d_model, config.d_ff)
         self.contract = nn.Linear(config.d_ff, config.d_model)
@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each with a residual add; normalised after the add or before the sub-layer."""
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig | TransformerConfig) -> None:
         super().__init__()
         self.post_norm = config.norm_order == "post"
         self.attention = MultiHeadAttention(config.d_model, config.n_heads)
@@ -54,17 +54,20 @@ class Block(nn.Module):
         self.ff_norm = nn.LayerNorm(config.d_model)
 
     def forward(
-        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None
+        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None, dropout: float = 0.0
     ) -> tuple[Tensor, BlockTrace]:
-        """(B, T, C) -> the stream after this block (B, T, C), and what the block saw."""
+        """(B, T, C) -> the stream after this block (B, T, C), and what the block saw.
+
+        `dropout` is the share of what each sub-layer adds that is set to zero (Vaswani et al. 2017, section 5.4).
+        """
         attention_in = x if self.post_norm else self.attention_norm(x)
         attention = self.attention(attention_in, attend=attend, cache=cache)
-        middle = x + attention.out
+        middle = x + F.dropout(attention.out, dropout, dropout > 0)
         if self.post_norm:
             middle = self.attention_norm(middle)
         ff_in = middle if self.post_norm else self.ff_norm(middle)
         ff_out = self.ff(ff_in)
-        out = middle + ff_out
+        out = middle + F.dropout(ff_out, dropout, dropout > 0)
         if self.post_norm:
             out = self.ff_norm(out)
         return out, BlockTrace(attention, attention_in, middle, ff_in, self.ff.hidden, ff_out, out)
@@ -83,16 +86,21 @@ class GPT(nn.Module):
         self.unembedding = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.unembedding.weight = self.token_embedding.weight
+        if not self.token_embedding.weight.is_meta:  # what has no memory has nothing to begin with
+            self.initialise()
+
+    def initialise(self) -> None:
+        """Random weights to begin a training with."""
         self.apply(initialise)
-        if config.norm_order == "post":
+        if self.config.norm_order == "post":
             # The first block reads the embeddings as they are: give them the unit variance that norms give the others.
             nn.init.normal_(self.token_embedding.weight, std=math.sqrt(0.5))
-            self.position_embedding.weight.data.copy_(sinusoids(config.context, config.d_model))
-            if config.tied:  # logits of unit variance, from a table that is not small
-                nn.init.constant_(self.blocks[-1].ff_norm.weight, math.sqrt(2 / config.d_model))
+            self.position_embedding.weight.data.copy_(sinusoids(self.config.context, self.config.d_model))
+            if self.config.tied:  # logits of unit variance, from a table that is not small
+                nn.init.constant_(self.blocks[-1].ff_norm.weight, math.sqrt(2 / self.config.d_model))
         for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
             for last in (block.attention.out, block.ff.contract):
-                last.weight.data /= math.sqrt(2 * config.n_layers)
+                last.weight.data /= math.sqrt(2 * self.config.n_layers)
 
     @property
     def device(self) -> torch.device:

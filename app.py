@@ -1,25 +1,26 @@
-"""The router: the pages, and the controls that all of them share."""
+"""`streamlit run app.py`: a server for `pages/router.py`, which opens the default model before anybody asks for it."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+
 import streamlit as st
 
-from gptviz import ui
 
-st.set_page_config(page_title="gptviz", page_icon=ui.ICON, layout="wide")
-st.logo(ui.WORDMARK, icon_image=ui.ICON, size="large")
-ui.warm_up()
-GPT = "lessons/gpt"
-page = st.navigation(
-    {
-        "": [st.Page(f"{GPT}/home.py", title="Home", icon=":material/home:", default=True)],
-        "GPT": [
-            st.Page(f"{GPT}/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
-            st.Page(f"{GPT}/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
-            st.Page(f"{GPT}/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
-            st.Page(f"{GPT}/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
-        ],
-    }
-)
-ui.shared_controls()
-page.run()
+@contextlib.asynccontextmanager
+async def begin(_: st.App) -> AsyncIterator[None]:
+    """With the server, start what takes seconds once; nobody waits for it."""
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    yield
+
+
+def warm_up() -> None:
+    """Import in the thread, too: the server answers meanwhile."""
+    from gptviz.ui import models
+
+    models.warm_up()
+
+
+app = st.App("pages/router.py", lifespan=begin)

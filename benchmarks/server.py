@@ -22,8 +22,8 @@ def run(quick: bool) -> Iterator[Row]:
     import gptviz
 
     tokenizer = gptviz.load("gpt-stories").tokenizer
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    app.switch_page(str(ROOT / "lessons" / "gpt" / "attention.py")).run()
+    app = AppTest.from_file(str(ROOT / "pages" / "router.py"), default_timeout=120).run()
+    app.switch_page(str(ROOT / "pages" / "gpt" / "attention.py")).run()
     times = []
     warmups, rounds = (1, 3) if quick else (5, 60)
     for seed in range(warmups + rounds):

@@ -1,4 +1,4 @@
-"""Pages as a test opens them: through app.py, as a visitor who follows a link."""
+"""Pages as a test opens them: through the router, as a visitor who follows a link."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from streamlit.util import calc_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
-    "home": "lessons/gpt/home.py",
-    "tokens": "lessons/gpt/tokens.py",
-    "attention": "lessons/gpt/attention.py",
-    "masked": "lessons/gpt/masked.py",
-    "next-token": "lessons/gpt/next_token.py",
+    "home": "gpt/home.py",
+    "tokens": "gpt/tokens.py",
+    "attention": "gpt/attention.py",
+    "masked": "gpt/masked.py",
+    "next-token": "gpt/next_token.py",
 }
 PATIENCE = 60  # seconds; the first run in a process also imports torch
 
@@ -22,9 +22,9 @@ PATIENCE = 60  # seconds; the first run in a process also imports torch
 def open_page(page: str = "home", **query: object) -> AppTest:
     """A page as by a deep link: `query` is what stands in the URL; a list stands there several times.
 
-    A key of `query` that is a widget of app.py (text, model) and one of the page both arrive.
+    A key of `query` that is a widget of the router (text, model) and one of the page both arrive.
     """
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
+    at = AppTest.from_file(str(ROOT / "pages" / "router.py"), default_timeout=PATIENCE)
     for key, value in query.items():
         at.query_params[key] = [str(v) for v in value] if isinstance(value, list | tuple) else str(value)
     if page != "home":

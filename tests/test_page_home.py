@@ -1,4 +1,4 @@
-"""Home and the controls that every page shares, through app.py: the picture, the models, links, and bad input."""
+"""Home and the controls that every page shares, through the router: the picture, the models, links, and bad input."""
 
 from __future__ import annotations
 

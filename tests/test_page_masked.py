@@ -1,4 +1,4 @@
-"""The page on masking, as a visitor uses it: through app.py, with the shipped checkpoint and whatever it learned."""
+"""The page on masking, as a visitor uses it: through the router, with the shipped checkpoint and whatever it learned."""
 
 from __future__ import annotations
 

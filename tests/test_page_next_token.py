@@ -1,4 +1,4 @@
-"""The page of the next token, as a visitor uses it: through app.py, with the checkpoint that is shipped."""
+"""The page of the next token, as a visitor uses it: through the router, with the checkpoint that is shipped."""
 
 from __future__ import annotations
 

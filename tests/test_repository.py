@@ -147,7 +147,7 @@ def test_the_core_needs_only_what_is_required() -> None:
     required = re.findall(r"^([a-z]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     learning_only = {"tokenizers"}  # imported where a vocabulary is trained; a development dependency
     own = {"gptviz", "__future__"}
-    for path in tracked("app.py", "gptviz/**.py", "gptviz/*.py", "lessons/**.py"):
+    for path in tracked("app.py", "gptviz/**.py", "gptviz/*.py", "pages/*.py", "pages/**.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -185,11 +185,11 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_modules_pages_and_functions_are_short() -> None:
-    limits = {"lessons": 60, "gptviz": 400, "benchmarks": 400}
+    limits = {"app.py": 60, "pages": 60, "gptviz": 400, "benchmarks": 400}
     too_long = []
     for path in tracked("*.py"):
         name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
-        limit = limits.get(name.split("/", maxsplit=1)[0], 400 if name == "app.py" else 10_000)
+        limit = limits.get(name.split("/", maxsplit=1)[0], 10_000)
         if (lines := len(text.splitlines())) > limit:
             too_long.append(f"{name}: {lines} lines, at most {limit}")
         for node in ast.walk(ast.parse(text)):
@@ -198,11 +198,10 @@ def test_modules_pages_and_functions_are_short() -> None:
     assert not too_long
 
 
-def test_pages_are_in_a_folder_per_group_and_that_is_not_called_pages() -> None:
-    # With a folder "pages" beside app.py, the first link that a fresh server gets opens under a "Page not found".
-    assert not (ROOT / "pages").exists()
-    assert list((ROOT / "lessons").glob("*.py")) == []
-    assert list((ROOT / "lessons").glob("*/*.py"))
+def test_pages_are_in_a_folder_per_group_beside_the_router() -> None:
+    # Streamlit takes scripts of a folder "pages" beside the main script for pages of its own: the router is in it.
+    assert [path.name for path in (ROOT / "pages").glob("*.py")] == ["router.py"]
+    assert list((ROOT / "pages").glob("*/*.py"))
 
 
 def test_files_hold_no_paths_of_a_machine_and_no_registry_hosts() -> None:

@@ -1,10 +1,9 @@
-"""What pages are made of. The only room with streamlit, next to app.py and the pages; imports no torch."""
+"""What pages are made of. The only room with streamlit, next to the pages and the app.py that serves them; imports no torch."""
 
 from __future__ import annotations
 
 from gptviz.ui.controls import pick_head, pick_layer, shared_controls
 from gptviz.ui.lesson import Reading, lesson, read
-from gptviz.ui.models import warm_up
 from gptviz.ui.overview import describe_models, head_wall, link_lessons
 from gptviz.ui.show import ICON, WORDMARK, escape, plot, show_source, table_with_csv
 from gptviz.ui.strip import token_strip
@@ -26,5 +25,4 @@ __all__ = [
     "show_source",
     "table_with_csv",
     "token_strip",
-    "warm_up",
 ]

@@ -33,7 +33,7 @@ LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a req
 
 
 def shared_controls() -> None:
-    """Model and sentence, for app.py, before the page runs."""
+    """Model and sentence, for the router, before the page runs."""
     with st.sidebar:
         pick_model()
         keep_layer_and_head(*shape_of(st.session_state["model"]))
@@ -81,7 +81,7 @@ def pick_model() -> None:
 
 
 def keep_layer_and_head(n_layers: int, n_heads: int) -> None:
-    """The chosen layer and head, as owners of their place in the URL on every page, for app.py.
+    """The chosen layer and head, as owners of their place in the URL on every page, for the router.
 
     The pickers of pages only show and set them: a parameter that belongs to a page is taken out of the address when
     the page is left, as a step of its own in the browser's history, so that Back came to layer 0.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -85,16 +85,8 @@ def size_of(model: LanguageModel, t: int) -> int:
 TRACES = TraceCache(TRACE_BYTES)
 
 
-@functools.cache
 def warm_up() -> None:
-    """Import torch, open the default model and run it once, in a thread that nobody waits for. Once a process."""
-    if found := names():
-        threading.Thread(target=first_trace, args=found[:1], name="warm-up", daemon=True).start()
-
-
-def first_trace(name: str) -> None:
-    """What takes seconds once in a process: done while the browser still loads the page."""
-    try:
-        gptviz.trace(open_model(name), "warm")
-    except (ValueError, OSError):
-        return  # the page that opens the model will say what is wrong with it
+    """Do what takes seconds once in a process: import torch, open the default model and run it."""
+    for name in names()[:1]:
+        with contextlib.suppress(ValueError, OSError):  # the page that opens the model will say what is wrong with it
+            gptviz.trace(open_model(name), "warm")

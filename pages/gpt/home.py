@@ -7,10 +7,10 @@ import streamlit as st
 from gptviz import ui
 
 LESSONS = {
-    "lessons/gpt/tokens.py": ("Tokens and embeddings", "What does the model get to see of a word?"),
-    "lessons/gpt/attention.py": ("Attention", "Which token looks at which, in every head?"),
-    "lessons/gpt/masked.py": ("Masked and unmasked", "What changes when it may look into the future?"),
-    "lessons/gpt/next_token.py": ("The next token", "How does it choose how to go on?"),
+    "gpt/tokens.py": ("Tokens and embeddings", "What does the model get to see of a word?"),
+    "gpt/attention.py": ("Attention", "Which token looks at which, in every head?"),
+    "gpt/masked.py": ("Masked and unmasked", "What changes when it may look into the future?"),
+    "gpt/next_token.py": ("The next token", "How does it choose how to go on?"),
 }
 
 reading = ui.lesson(
@@ -19,7 +19,7 @@ reading = ui.lesson(
     "bright cells are where they looked. Click one.",
     caution="attention is where a head reads, not what the model thinks.",
 )
-ui.head_wall(reading, "lessons/gpt/attention.py")
+ui.head_wall(reading, "gpt/attention.py")
 
 st.header("Lessons", anchor="lessons")
 ui.link_lessons(LESSONS)

@@ -1,0 +1,23 @@
+"""The router: the pages, and the controls that all of them share. Runs for every visitor, before the page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from gptviz import ui
+
+st.set_page_config(page_title="gptviz", page_icon=ui.ICON, layout="wide")
+st.logo(ui.WORDMARK, icon_image=ui.ICON, size="large")
+page = st.navigation(
+    {
+        "": [st.Page("gpt/home.py", title="Home", icon=":material/home:", default=True)],
+        "GPT": [
+            st.Page("gpt/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
+            st.Page("gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
+            st.Page("gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
+            st.Page("gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
+        ],
+    }
+)
+ui.shared_controls()
+page.run()

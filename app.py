@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import AsyncIterator
 
@@ -21,6 +22,9 @@ def warm_up() -> None:
     from gptviz.ui import models
 
     models.warm_up()
+    # Streamlit collects garbage after every run, and what is still to be sent waits for it: 0.15 s with all that torch
+    # brings. None of that is garbage.
+    gc.freeze()
 
 
 app = st.App("pages/router.py", lifespan=begin)

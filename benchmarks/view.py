@@ -23,6 +23,17 @@ PEERS = {"model_view": (40, 20), "head_view": (40, 4)}  # times fewer bytes, tim
 VIEW = ".gptviz-view"  # in Streamlit inside a shadow root, which selectors enter and page functions do not
 PAINTED = f"{VIEW}[data-painted]"
 PICTURE = f"{VIEW} .gptviz-scroller"
+# Asked of every frame: Playwright's own wait for a selector looks again after half a second, which would be measured.
+FOUND = """(wanted) => {
+  const find = (root) => {
+    for (const one of root.querySelectorAll("*")) {
+      const found = one.matches(wanted) || (one.shadowRoot && find(one.shadowRoot));
+      if (found) return true;
+    }
+    return false;
+  };
+  return find(document);
+}"""
 # Two frames after the page says so: the picture is on the screen, and the page listens.
 SHOWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))))"
 
@@ -98,7 +109,7 @@ def open_view(chromium: Browser, server: visit.Server, t: int) -> Page:
     """The page with the view of `t` tokens, painted."""
     page = visit.new_page(chromium)
     page.goto(f"{server.url}/?t={t}")
-    page.wait_for_selector(PAINTED)
+    page.wait_for_function(FOUND, arg=PAINTED)
     visit.wait_until_done(page)
     return page
 
@@ -169,7 +180,7 @@ def new_sentence(page: Page, seed: int) -> float:
     box.fill(str(seed))
     start = time.perf_counter()
     box.press("Enter")
-    page.wait_for_selector(f"{VIEW}:not([data-id='{before}'])")
+    page.wait_for_function(FOUND, arg=f"{VIEW}:not([data-id='{before}'])")
     page.evaluate(SHOWN)
     took = time.perf_counter() - start
     visit.wait_until_done(page)
@@ -188,7 +199,7 @@ def choose_and_zoom(page: Page, seed: int) -> float:
     page.keyboard.press("PageDown")
     while part_of(page) > 64:
         page.keyboard.press("+")
-    page.wait_for_selector(f"{VIEW}[data-exact=true]")
+    page.wait_for_function(FOUND, arg=f"{VIEW}[data-exact=true]")
     page.evaluate(SHOWN)
     return time.perf_counter() - start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import streamlit as st
@@ -19,6 +20,7 @@ VOCABULARY = 50257
 def model() -> GPT:
     """12 x 12 heads, d 768."""
     torch.manual_seed(0)
+    gc.freeze()  # as app.py does
     return GPT(gpt2_shape(12, 12, 768, VOCABULARY, 1024)).eval().requires_grad_(False)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,20 @@ class AttentionView:
         return self.encoded
 
     def _encode(self) -> tuple[str, bytes]:
-        """One pass over the layers, each of which may be costly to make."""
+        """One pass over the layers, each of which may be costly to make; what makes the id is read in a thread."""
+        content = hashlib.blake2b(digest_size=12)
+        with ThreadPoolExecutor(1) as pool:  # one: in the order in which it is given
+            header, cells = self._look_through(lambda values: pool.submit(content.update, values))
+        content.update(payload.pack(header, b""))
+        header["id"] = content.hexdigest()
+        return header["id"], payload.pack(header, cells)
+
+    def _look_through(self, read: Callable[[np.ndarray], object]) -> tuple[dict, bytes]:
+        """Header, without the id, and cells of the overview. `read` is given all that tells it from another."""
         n_layers, n_heads, t, s = self.shape
         square, p = self.keys is None, pooled_shape(t, s, self.factor)
         codes = np.empty((n_layers, n_heads, *p), dtype=np.uint8)
-        content, heads, errors, largest = hashlib.blake2b(digest_size=12), [], {}, 0.0
+        heads, errors, largest = [], {}, 0.0
         for layer, weights in enumerate(layers_in_turn(self.source)):
             masked = self._layer_mask(layer)
             codes[layer], wrong = payload.encode_layer(weights, masked, self.rows_sum_to_one, self.factor)
@@ -161,7 +171,7 @@ class AttentionView:
             largest = max(largest, largest_weight(weights))
             whole = weights.size * n_layers <= HASHED_CELLS
             for values in [weights] if whole else [v for v in rows.values() if v is not None]:
-                content.update(np.ascontiguousarray(values))
+                read(np.ascontiguousarray(values))
         packed, cells = payload.pack_codes(codes)
         header = {
             "kind": "overview", "v": 1, "L": n_layers, "H": n_heads, "T": t, "S": s,
@@ -169,10 +179,8 @@ class AttentionView:
             **packed, "axes": ["query", "key"], "largest": round(largest, 6), "rows_sum_to_one": self.rows_sum_to_one,
             "heads": join_summaries(heads), "errors": errors, "title": self.title,
         }  # fmt: skip
-        content.update(codes)
-        content.update(payload.pack(header, b""))
-        header["id"] = content.hexdigest()
-        return header["id"], payload.pack(header, cells)
+        read(codes)
+        return header, cells
 
 
 def attention_view(

@@ -72,6 +72,7 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
 
     Raises:
         ValueError: if `text` is empty, or a change names a layer, head or token that is not there.
+        TypeError: for a `causal` or `what_if` of another kind.
     """
     import dataclasses
 
@@ -81,7 +82,12 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
     ids, dropped = expect_model(model).encode(text)
     if not ids:
         raise ValueError('expected a text of one token or more, found an empty one; try "My dog has fleas"')
-    what_if = dataclasses.replace(what_if or WhatIf(), causal=causal and (what_if is None or what_if.causal))
+    what_if = WhatIf() if what_if is None else what_if
+    if not isinstance(what_if, WhatIf):
+        raise TypeError(f"expected what_if=gptviz.WhatIf(...), found {what_if!r}")
+    if not isinstance(causal, bool):
+        raise TypeError(f"expected causal=True or causal=False, found {causal!r}")
+    what_if = dataclasses.replace(what_if, causal=causal and what_if.causal)
     seen = model.gpt.trace(ids, what_if)
     return dataclasses.replace(seen, tokens=model.tokenizer.token_texts(ids), dropped=dropped, arrays={})
 

@@ -36,11 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:  # every complaint of ours is a ValueError
-        print(f"gptviz: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gptviz: {' '.join(complaint(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def complaint(error: ValueError | OSError) -> str:
+    """What was wrong, in words; of a file that the system refuses, which one and why."""
+    if isinstance(error, OSError) and error.filename is not None:
+        found = f"{os.fsdecode(error.filename)!r}: {error.strerror}"
+        return f"expected a file or folder that can be used, found {found}; check the path"
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,16 +110,19 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def list_models(args: argparse.Namespace) -> None:
-    """Print name and shape of every model; opens no weights."""
+    """Print name and shape of every model; reads no weights, but compares their number with the shape."""
     names = folder.available()
     if not names:
         raise folder.CheckpointError(f"expected models, found none: {folder.known_models()}")
     rows = []
     for name in names:
         try:
-            config, _ = folder.read_config(folder.find_shipped(name))
-        except folder.CheckpointError as error:
-            rows.append([name, f"damaged: {error}"])
+            where = folder.find_shipped(name)
+            config, _ = folder.read_config(where)
+            folder.check_files(where)
+            folder.read_header(where, config)
+        except (folder.CheckpointError, OSError) as error:
+            rows.append([name, f"damaged: {complaint(error)}"])
             continue
         _, weights = folder.expected_sizes(config)
         shape = [config.n_layers, config.n_heads, config.d_model, config.vocab_size, config.context, f"{weights:,}"]

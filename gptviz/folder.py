@@ -64,6 +64,10 @@ def find(name: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: if there is no such folder.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise CheckpointError(
+            f"expected the name of a model or the path of its folder, found {shortened(name)}; {known_models()}"
+        )
     given = os.fspath(name)
     if given in folders(links=True):
         return root() / given

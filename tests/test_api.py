@@ -83,6 +83,12 @@ def test_what_is_no_model_or_no_text_is_named(tiny_model: LanguageModel, call: o
         call(tiny_model, [1, 2, 3])
 
 
+@pytest.mark.parametrize("wrong", [{"what_if": 5}, {"causal": "no"}, {"causal": None}])
+def test_a_change_of_another_kind_is_refused(tiny_model: LanguageModel, wrong: dict) -> None:
+    with pytest.raises(TypeError, match=r"expected (what_if|causal)=.* found"):
+        gptviz.trace(tiny_model, SENTENCE, **wrong)
+
+
 def test_generate_has_the_promised_arguments() -> None:
     defaults = {name: p.default for name, p in inspect.signature(gptviz.generate).parameters.items()}
     assert list(defaults) == ["model", "text", "max_new_tokens", "temperature", "top_k", "top_p", "seed"]
@@ -95,6 +101,20 @@ def test_loading_by_name_and_by_path(tiny_folder: Path, monkeypatch: pytest.Monk
     by_name, by_path = gptviz.load("tiny"), gptviz.load(tiny_folder)
     assert by_name.fingerprint == by_path.fingerprint
     assert gptviz.generate(by_name, SENTENCE).text == gptviz.generate(by_path, SENTENCE).text
+
+
+@pytest.mark.parametrize("name", [None, 5, b"tiny"])
+def test_what_is_no_name_is_refused(name: object) -> None:
+    with pytest.raises(gptviz.CheckpointError, match="expected the name of a model or the path of its folder, found"):
+        gptviz.load(name)
+
+
+def test_opening_a_model_does_not_import_the_compiler(tiny_folder: Path) -> None:
+    code = (
+        f"import gptviz, sys\ngptviz.load({str(tiny_folder)!r})\nprint({{'torch._dynamo', 'sympy'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["set()"], done.stderr  # two seconds, for nothing
 
 
 def test_importing_gptviz_does_not_import_torch() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,29 @@ def test_a_damaged_model_is_listed_as_such(
     (tmp_path / "bad" / "config.json").write_text("{}")
     out, _ = run(capsys, "models")
     assert "damaged: bad/config.json: expected" in out
+
+
+def test_a_model_whose_weights_are_not_all_there_is_listed_as_damaged(
+    capsys: pytest.CaptureFixture[str], models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(models / "tiny", tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    shutil.copytree(models / "tiny", tmp_path / "bare")
+    (tmp_path / "bare" / "model.safetensors").unlink()
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tmp_path))
+    out, _ = run(capsys, "models")
+    assert "damaged: cut/model.safetensors: expected" in out
+    assert "damaged: bare: expected" in out
+
+
+def test_a_path_that_cannot_be_used_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["trace", SENTENCE, "--model", "tiny", "--npz", "nowhere/x.npz"]) == 2
+    _, err = capsys.readouterr()
+    assert re.search(r"^gptviz: expected .* found .*nowhere.*; ", err), err
 
 
 def test_no_models_is_an_error_with_a_remedy(

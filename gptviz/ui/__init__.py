@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gptviz.ui.controls import pick_head, pick_layer, shared_controls
 from gptviz.ui.lesson import Reading, lesson, read
+from gptviz.ui.matrix import plot_matrix
 from gptviz.ui.overview import describe_models, head_wall, link_lessons
 from gptviz.ui.show import ICON, WORDMARK, escape, plot, show_source, table_with_csv
 from gptviz.ui.strip import token_strip
@@ -20,6 +21,7 @@ __all__ = [
     "pick_head",
     "pick_layer",
     "plot",
+    "plot_matrix",
     "read",
     "shared_controls",
     "show_source",

@@ -17,6 +17,9 @@ from torch.nn import functional as F
 Attend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """(q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)) -> head outputs (B, H, T, D), weights (B, H, T, S) or None."""
 
+Kernel = Callable[..., Attend]
+"""`plain_attention` or `fast_attention`: (causal, scaled, mask) -> how to attend."""
+
 
 class Stages(NamedTuple):
     """Every stage of attention, in the order it is computed; all (B, H, T, S) but the last."""
@@ -41,12 +44,20 @@ def additive_mask(t: int, s: int, device: torch.device | None = None) -> Tensor:
     return torch.zeros(t, s, device=device).masked_fill_(~causal_mask(t, s, device), -math.inf)
 
 
+def padding_mask(there: Tensor) -> Tensor:
+    """0 where a source has a token and -inf where it has padding: there (B, S) -> (B, 1, 1, S), for every query.
+
+    Every row needs a token: a query that may look nowhere has no weights.
+    """
+    return torch.zeros(there.shape, device=there.device).masked_fill_(~there, -math.inf)[:, None, None]
+
+
 def attention_stages(
     q: Tensor, k: Tensor, v: Tensor, *, causal: bool = True, scaled: bool = True, mask: Tensor | None = None
 ) -> Stages:
     """softmax(q k^T / sqrt(D) + mask) v, every stage kept (Vaswani et al. 2017, equation 1).
 
-    `mask` is an `additive_mask` made beforehand; without one, `causal` makes it.
+    `mask` is an `additive_mask` or a `padding_mask` made beforehand; without one, `causal` makes it.
     """
     scores = q @ k.mT  # (B, H, T, S)
     scores_scaled = scores / math.sqrt(q.size(-1)) if scaled else scores
@@ -81,16 +92,21 @@ def plain_attention(causal: bool = True, scaled: bool = True, mask: Tensor | Non
     return attend
 
 
-def fast_attention(causal: bool = True, scaled: bool = True) -> Attend:
-    """PyTorch's fused kernel: no weights come back; for training on a GPU and for plain inference."""
+def fast_attention(causal: bool = True, scaled: bool = True, mask: Tensor | None = None) -> Attend:
+    """PyTorch's fused kernel: no weights come back; for training on a GPU and for plain inference.
+
+    `mask` is made beforehand, as for `attention_stages`; without one, `causal` makes it.
+    """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None]:
         t, s = q.size(-2), k.size(-2)
-        # The kernel's own causal mask starts at the top left: right only when T = S. One query sees all.
-        mask = causal_mask(t, s, q.device) if causal and 1 < t != s else None
         scale = None if scaled else 1.0
+        if mask is not None:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype), scale=scale), None
+        # The kernel's own causal mask starts at the top left: right only when T = S. One query sees all.
+        seen = causal_mask(t, s, q.device) if causal and 1 < t != s else None
         heads = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal and t == s and t > 1, scale=scale
+            q, k, v, attn_mask=seen, is_causal=causal and t == s and t > 1, scale=scale
         )
         return heads, None
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gptviz.config import GPTConfig
+from gptviz.config import KINDS, GPTConfig, ModelConfig, TransformerConfig
 from gptviz.device import pick_device
 from gptviz.folder import (
     CARD,
@@ -36,6 +36,7 @@ from gptviz.folder import (
     shortened,
 )
 from gptviz.gpt import GPT
+from gptviz.seq2seq import Transformer
 from gptviz.tokenizer import Tokenizer, TokenizerError
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 TABLE, PROJECTION = "token_embedding.weight", "unembedding.weight"  # one and the same where a model is tied
+MODELS: dict[type[ModelConfig], type[GPT] | type[Transformer]] = {GPTConfig: GPT, TransformerConfig: Transformer}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +74,23 @@ def expect_model(model: object) -> LanguageModel:
     return model
 
 
-def save(folder: Path, gpt: GPT, tokenizer: Tokenizer) -> None:
+def save(folder: Path, model: GPT | Transformer, tokenizer: Tokenizer) -> None:
     """Write a checkpoint in half precision; a README.md that is there stays.
 
     Raises:
         CheckpointError: before anything is written, if the vocabulary is not the model's or a weight does not fit.
     """
-    check_vocabulary(tokenizer, gpt.config, folder)
-    weights = {name: value.detach().half().cpu().contiguous() for name, value in gpt.state_dict().items()}
-    if gpt.config.tied:  # one table, stored once
-        del weights[PROJECTION]
+    check_vocabulary(tokenizer, model.config, folder)
+    weights = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
+    if model.config.tied:  # one table, stored once
+        weights.pop(PROJECTION, None)
     check_finite(weights, f"{folder.name}/{WEIGHTS}, in half precision")
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"format": FORMAT, "model": gpt.config.to_dict(), "tokenizer": {"pattern": tokenizer.pattern}}
+    (kind,) = (name for name, config in KINDS.items() if isinstance(model.config, config))
+    config = {"format": FORMAT, "kind": kind, "model": model.config.to_dict()}
+    config["tokenizer"] = {"pattern": tokenizer.pattern}
+    if kind == "gpt":  # the kind that a folder without one has
+        del config["kind"]
     tokenizer.save(folder / VOCABULARY)
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
     # Last: a folder counts as a model once it has its config.
@@ -182,7 +188,7 @@ def check_finite(weights: dict[str, Tensor], label: str) -> None:
             )
 
 
-def check_vocabulary(tokenizer: Tokenizer, config: GPTConfig, folder: Path) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: Path) -> None:
     """Raise `CheckpointError` unless the tokenizer has as many ids as the model."""
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(

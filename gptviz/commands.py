@@ -16,9 +16,9 @@ REPORT_EVERY = 20  # steps between lines where the output is not a terminal
 
 def train_command(args: argparse.Namespace) -> None:
     """Train by a recipe; a second call with the same run folder goes on where the first one stopped."""
-    from gptviz.recipe import Recipe, run, with_steps
+    from gptviz.recipe import load_recipe, run, with_steps
 
-    recipe = with_steps(Recipe.load(args.recipe), args.steps)
+    recipe = with_steps(load_recipe(args.recipe), args.steps)
     started, before = time.monotonic(), None
     for record in run(recipe, args.data, args.run, args.device):
         before = record.tokens if before is None else before

@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, C model width, F feed-forward width, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,15 @@ from torch.nn import functional as F
 from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, fast_attention
 from gptviz.config import GPTConfig, TransformerConfig
 from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
+
+Drop = Callable[[Tensor], Tensor]
+"""What is done to the output of a sub-layer before it is added: (B, T, C) -> (B, T, C)."""
+
+
+def nothing(x: Tensor) -> Tensor:
+    """No dropout: the `Drop` of every pass but a training step's."""
+    return x
+
 
 ACTIVATIONS = {
     "relu": F.relu,
@@ -54,20 +63,20 @@ class Block(nn.Module):
         self.ff_norm = nn.LayerNorm(config.d_model)
 
     def forward(
-        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None, dropout: float = 0.0
+        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None, drop: Drop = nothing
     ) -> tuple[Tensor, BlockTrace]:
         """(B, T, C) -> the stream after this block (B, T, C), and what the block saw.
 
-        `dropout` is the share of what each sub-layer adds that is set to zero (Vaswani et al. 2017, section 5.4).
+        `drop` is done to what each sub-layer adds, in training.
         """
         attention_in = x if self.post_norm else self.attention_norm(x)
         attention = self.attention(attention_in, attend=attend, cache=cache)
-        middle = x + F.dropout(attention.out, dropout, dropout > 0)
+        middle = x + drop(attention.out)
         if self.post_norm:
             middle = self.attention_norm(middle)
         ff_in = middle if self.post_norm else self.ff_norm(middle)
         ff_out = self.ff(ff_in)
-        out = middle + F.dropout(ff_out, dropout, dropout > 0)
+        out = middle + drop(ff_out)
         if self.post_norm:
             out = self.ff_norm(out)
         return out, BlockTrace(attention, attention_in, middle, ff_in, self.ff.hidden, ff_out, out)

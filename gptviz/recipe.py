@@ -9,21 +9,24 @@ import dataclasses
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from gptviz import checkpoint
-from gptviz.config import GPTConfig
+from gptviz.attention import fast_attention, plain_attention
+from gptviz.config import KINDS, GPTConfig, TransformerConfig
 from gptviz.data import DataError, Mixture, Source, read_documents, tokenize
 from gptviz.device import autocast, pick_device
 from gptviz.gpt import GPT
+from gptviz.pairs import PairBatches, Row, arrays, encode_pairs, read_pairs, split_pairs
+from gptviz.seq2seq import PADDING, Transformer
 from gptviz.tokenizer import Tokenizer, train_ranks
-from gptviz.train import StepRecord, TrainConfig, record_dict, train
+from gptviz.train import Batches, StepRecord, TrainConfig, record_dict, train
 
 EVALUATION_ROWS = 96  # of the context's length, in the held-out loss that is printed while training
 
@@ -52,9 +55,20 @@ class Corpus:
         return self.file.split(".")[0] + (f"-{self.split}" if self.split else "")
 
 
+AnyRecipe = TypeVar("AnyRecipe", "Recipe", "TranslationRecipe")
+
+
+class Prepared(NamedTuple):
+    """A recipe's data, ready to train on."""
+
+    tokenizer: Tokenizer
+    batches: Batches
+    held_out_loss: Callable[[Any], float]  # of the model, in nats per token
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run but the texts themselves."""
+    """Everything that decides the run of a GPT but the texts themselves."""
 
     model: GPTConfig
     training: TrainConfig
@@ -82,8 +96,75 @@ class Recipe:
                 f"found {type(error).__name__}: {error}; see checkpoints/gpt-stories/recipe.toml"
             ) from error
 
+    def prepare(self, data: Path, folder: Path) -> Prepared:
+        """The tokens of every corpus out of `folder`, or out of the texts in `data`, once."""
+        tokenizer = prepare(self, data, folder)
+        mixture = Mixture(
+            [Source(c.name, np.load(folder / f"{c.name}.npy", mmap_mode="r"), c.share) for c in self.sources],
+            repeats=self.repeats,
+            context=self.model.context,
+            batch=self.rows,
+            seed=self.training.seed,
+            end_of_text=tokenizer.end_of_text,
+        )
+        held_out = np.load(folder / f"{self.valid.name}.npy")
+        return Prepared(tokenizer, mixture.batch, lambda gpt: held_out_loss(gpt, held_out))
 
-def run(recipe: Recipe, data: Path, folder: Path, device: str | None = None) -> Iterator[StepRecord]:
+
+@dataclass(frozen=True)
+class TranslationRecipe:
+    """Everything that decides the run of a Transformer but the sentence pairs themselves."""
+
+    model: TransformerConfig
+    training: TrainConfig
+    tokens: int  # of a batch on each side, padding included
+    file: str  # zip archive in the data folder
+    member: str  # of the archive: target, tab, source
+
+    @classmethod
+    def load(cls, path: Path) -> TranslationRecipe:
+        """Read a TOML recipe; raises `DataError` with what does not fit."""
+        try:
+            values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+            model = {name: value for name, value in values["model"].items() if name != "kind"}
+            return cls(
+                model=TransformerConfig.from_dict(model),
+                training=TrainConfig(**values["training"]),
+                tokens=int(values["batch"]["tokens"]),
+                **values["pairs"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: expected a recipe with [model], [training], [batch] tokens and [pairs] file and member, "
+                f"found {type(error).__name__}: {error}"
+            ) from error
+
+    def prepare(self, data: Path, folder: Path) -> Prepared:
+        """The vocabulary out of `folder`, or learned from the pairs to train on, once; the pairs out of `data`."""
+        split = split_pairs(read_pairs(data / self.file, self.member))
+        texts = (text for pair in split.train for text in pair)
+        tokenizer = vocabulary(folder, texts, self.model.vocab_size)
+        context, end_of_text = self.model.context, tokenizer.end_of_text
+        train_rows, valid_rows = (encode_pairs(part, tokenizer, context) for part in (split.train, split.valid))
+        rules = {"context": context, "seed": self.training.seed, "end_of_text": end_of_text}
+        batches = PairBatches(train_rows, tokens=self.tokens, **rules)
+        return Prepared(tokenizer, batches.batch, lambda model: held_out_pair_loss(model, valid_rows, end_of_text))
+
+
+def load_recipe(path: Path) -> Recipe | TranslationRecipe:
+    """Read a TOML recipe of either kind; raises `DataError` with what does not fit."""
+    try:
+        kind = tomllib.loads(path.read_text(encoding="utf-8"))["model"].get("kind", "gpt")
+    except (OSError, ValueError, KeyError, AttributeError):
+        kind = "gpt"  # whose reader says what does not fit
+    if kind not in KINDS:
+        raise DataError(f"{path}: expected a model of the kind {' or '.join(KINDS)}, found {kind!r}")
+    return TranslationRecipe.load(path) if kind == "transformer" else Recipe.load(path)
+
+
+def run(
+    recipe: Recipe | TranslationRecipe, data: Path, folder: Path, device: str | None = None
+) -> Iterator[StepRecord]:
     """Train by a recipe, from the beginning or from where `folder` stopped, and write a checkpoint at the end.
 
     Args:
@@ -96,24 +177,25 @@ def run(recipe: Recipe, data: Path, folder: Path, device: str | None = None) -> 
         A record for every step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = prepare(recipe, data, folder)
+    prepared = recipe.prepare(data, folder)
     torch.manual_seed(recipe.training.seed)
-    gpt = GPT(recipe.model).to(pick_device(device))
-    mixture = Mixture(
-        [Source(c.name, np.load(folder / f"{c.name}.npy", mmap_mode="r"), c.share) for c in recipe.sources],
-        repeats=recipe.repeats,
-        context=recipe.model.context,
-        batch=recipe.rows,
-        seed=recipe.training.seed,
-        end_of_text=tokenizer.end_of_text,
-    )
-    held_out = np.load(folder / f"{recipe.valid.name}.npy")
-    records = train(gpt, mixture.batch, recipe.training, folder / "state.pt", lambda m: held_out_loss(m, held_out))
+    model = checkpoint.MODELS[type(recipe.model)](recipe.model).to(pick_device(device))
+    records = train(model, prepared.batches, recipe.training, folder / "state.pt", prepared.held_out_loss)
     with Log(folder / "log.jsonl") as log:
         for record in records:
             log.write(record)
             yield record
-    checkpoint.save(folder / "model", gpt, tokenizer)
+    checkpoint.save(folder / "model", model, prepared.tokenizer)
+
+
+def vocabulary(folder: Path, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """The vocabulary of a run: learned from `texts` if it is not there."""
+    ranks = folder / checkpoint.VOCABULARY
+    if not ranks.exists():
+        part = ranks.with_suffix(".part")
+        Tokenizer(train_ranks(texts, vocab_size)).save(part)
+        os.replace(part, ranks)
+    return Tokenizer.load(ranks)
 
 
 def prepare(recipe: Recipe, data: Path, folder: Path) -> Tokenizer:
@@ -122,13 +204,8 @@ def prepare(recipe: Recipe, data: Path, folder: Path) -> Tokenizer:
     if missing and not all((folder / f"{c.name}.npy").exists() for c in (*recipe.sources, recipe.valid)):
         names = ", ".join(missing)
         raise DataError(f"expected {names} in {data}, found no such file; the model card names the sources")
-    ranks = folder / checkpoint.VOCABULARY
-    if not ranks.exists():
-        texts = (text for corpus in recipe.sources for text in vocabulary_texts(corpus, data))
-        part = ranks.with_suffix(".part")
-        Tokenizer(train_ranks(texts, recipe.model.vocab_size)).save(part)
-        os.replace(part, ranks)
-    tokenizer = Tokenizer.load(ranks)
+    texts = (text for corpus in recipe.sources for text in vocabulary_texts(corpus, data))
+    tokenizer = vocabulary(folder, texts, recipe.model.vocab_size)
     for corpus in (*recipe.sources, recipe.valid):
         target = folder / f"{corpus.name}.npy"
         if not target.exists():
@@ -158,6 +235,22 @@ def held_out_loss(gpt: GPT, tokens: np.ndarray) -> float:
     return float((torch.stack(losses) * weights).sum() / rows)
 
 
+@torch.no_grad()
+def held_out_pair_loss(model: Transformer, rows: Sequence[Row], end_of_text: int) -> float:
+    """Mean loss in nats per target token over held-out pairs, neither smoothed nor with dropout."""
+    kernel = plain_attention if model.device.type == "cpu" else fast_attention
+    ordered = sorted(rows, key=lambda row: row.length)
+    total = tokens = 0.0
+    for begin in range(0, len(ordered), EVALUATION_ROWS):
+        part = ordered[begin : begin + EVALUATION_ROWS]
+        batch = [torch.from_numpy(a).to(model.device) for a in arrays(part, part[-1].length, end_of_text)]
+        count = float((batch[-1] != PADDING).sum())
+        with autocast(model.device):
+            total += count * float(model.loss(*batch, kernel))
+        tokens += count
+    return total / tokens
+
+
 class Log:
     """The records of a run as JSON lines. A resumed run drops what the saved state does not know of."""
 
@@ -184,7 +277,7 @@ class Log:
         self.file.flush()
 
 
-def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
+def with_steps(recipe: AnyRecipe, steps: int | None) -> AnyRecipe:
     """The recipe with another number of steps, for a shorter or longer run."""
     if steps is None:
         return recipe

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,16 @@ import torch
 import torch._functorch.config
 from torch import Tensor, nn
 
-from gptviz.attention import Attend, additive_mask, fast_attention, plain_attention
+from gptviz.attention import Attend, MultiHeadAttention, additive_mask, fast_attention, plain_attention
 from gptviz.device import autocast
 from gptviz.gpt import GPT
+from gptviz.seq2seq import PADDING, Transformer
 
-Batches = Callable[[int], tuple[np.ndarray, np.ndarray]]
-"""step -> inputs (B, T), targets (B, T); targets of -1 do not count."""
+Model = GPT | Transformer
+Batches = Callable[[int], tuple[np.ndarray, ...]]
+"""step -> inputs (B, T), targets (B, T), for a Transformer after sources (B, S); targets of -1 do not count."""
+
+MOST_SHAPES = 32  # of batches that a compiled step takes; each is compiled by itself
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class TrainConfig:
         embedding_rate: learning rate of the token and position vectors, as a multiple of `learning_rate`.
         weight_decay: decoupled, on the matrices inside the blocks.
         clip: largest norm of the gradient.
+        dropout: share of what every sub-layer adds that is set to zero, in a Transformer (Vaswani et al. 2017, 5.4).
+        smoothing: share of the targets' probability that is spread over the vocabulary, in a Transformer (ibid.).
         compile: fuse the step with `torch.compile`; pays for runs longer than about a minute.
     """
 
@@ -50,6 +56,8 @@ class TrainConfig:
     weight_decay: float = 0.1
     optimizer: str = "adamw"
     clip: float = 1.0
+    dropout: float = 0.0
+    smoothing: float = 0.0
     seed: int = 0
     compile: bool = False
     eval_every: int = 500
@@ -58,6 +66,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"expected the optimizer adamw or muon, found {self.optimizer!r}")
+        if not (0 <= self.dropout < 1 and 0 <= self.smoothing < 1):
+            raise ValueError(
+                f"expected dropout and smoothing from 0 to below 1, found {self.dropout} and {self.smoothing}"
+            )
 
     def rate(self, step: int) -> float:
         """Learning rate of a step that is counted from 0."""
@@ -98,16 +110,15 @@ class Optimizers:
     hardly learn where to look.
     """
 
-    def __init__(self, model: GPT, config: TrainConfig) -> None:
+    def __init__(self, model: Model, config: TrainConfig) -> None:
         self.parameters = list(model.parameters())
         self.parts: list[tuple[nn.Parameter, nn.Parameter, int]] = []  # part, whole, which third of it
-        matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in self.parameters if id(p) not in chosen]
-        tables = [model.token_embedding.weight, model.position_embedding.weight]
-        rest = [p for p in others if all(p is not table for table in tables)]
+        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        matrices = [module.weight for module in linear if module.bias is not None]  # without one: to the vocabulary
+        tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+        chosen = {id(p) for p in (*matrices, *tables)}
         adam = [
-            {"params": rest, "weight_decay": 0.0, "multiple": 1.0},
+            {"params": [p for p in self.parameters if id(p) not in chosen], "weight_decay": 0.0, "multiple": 1.0},
             {"params": tables, "weight_decay": 0.0, "multiple": config.embedding_rate},
         ]
         if config.optimizer != "muon":
@@ -119,9 +130,9 @@ class Optimizers:
                 torch.optim.Muon(hidden, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
             )
 
-    def split(self, model: GPT, matrices: list[nn.Parameter]) -> list[nn.Parameter]:
+    def split(self, model: Model, matrices: list[nn.Parameter]) -> list[nn.Parameter]:
         """`matrices` with each joint q, k, v matrix as three that share its memory."""
-        joint = {id(block.attention.qkv.weight) for block in model.blocks}
+        joint = {id(module.qkv.weight) for module in model.modules() if isinstance(module, MultiHeadAttention)}
         for whole in matrices:
             if id(whole) in joint:
                 self.parts += [(nn.Parameter(part), whole, i) for i, part in enumerate(whole.data.chunk(3))]
@@ -140,12 +151,30 @@ class Optimizers:
             parameter.grad = None
 
 
+def objective(model: Model, config: TrainConfig, t: int) -> Callable[[Sequence[Tensor], int], Tensor]:
+    """What is minimised: (batch, step) -> loss (); rows of a GPT have `t` tokens."""
+    loss_of = compiled(model.loss) if config.compile else model.loss
+    if isinstance(model, Transformer):
+        kernel = plain_attention if model.device.type == "cpu" else fast_attention
+
+        def translation_loss(batch: Sequence[Tensor], step: int) -> Tensor:
+            source, inputs, targets = batch
+            noise = model.draw_noise(source, inputs, config.dropout, (config.seed, step))
+            return loss_of(source, inputs, targets, kernel, noise, config.smoothing)
+
+        return translation_loss
+    if config.dropout or config.smoothing:
+        raise ValueError("expected dropout and smoothing of 0 for a GPT, which has neither; leave them out")
+    attend = kernel_for(model.device, t)
+    return lambda batch, step: loss_of(*batch, attend)
+
+
 def train(
-    model: GPT,
+    model: Model,
     batches: Batches,
     config: TrainConfig,
     state: Path | None = None,
-    evaluate: Callable[[GPT], float] | None = None,
+    evaluate: Callable[[Any], float] | None = None,
 ) -> Iterator[StepRecord]:
     """Train `model` in place and yield a record for every step.
 
@@ -161,20 +190,20 @@ def train(
     step = tokens = 0
     if state is not None and state.exists():
         step, tokens = resume(state, model, optimizers)
-    loss_of = compiled(model.loss) if config.compile else model.loss
-    attend = kernel_for(model.device, batches(step)[0].shape[1])
+    loss_of = objective(model, config, batches(step)[0].shape[1])
     model.train()
     while step < config.steps:
         start = time.perf_counter()
-        inputs, targets = (torch.from_numpy(a).to(model.device) for a in batches(step))
+        batch = [torch.from_numpy(a).to(model.device) for a in batches(step)]
         with autocast(model.device):
-            loss: Tensor = loss_of(inputs, targets, attend)
+            loss = loss_of(batch, step)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         rate = config.rate(step)
         optimizers.step(rate)
-        step, tokens = step + 1, tokens + inputs.numel()
-        speed = inputs.numel() / (time.perf_counter() - start)
+        count = int((batch[-2] != PADDING).sum())  # of the inputs
+        step, tokens = step + 1, tokens + count
+        speed = count / (time.perf_counter() - start)
         last = step == config.steps
         valid = evaluate(model) if evaluate and (last or step % config.eval_every == 0) else None
         if state is not None and (last or step % config.save_every == 0):
@@ -186,18 +215,22 @@ def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`loss`, fused by `torch.compile`.
 
     Cheap element-wise work is done again in the backward pass: PyTorch's default keeps ReLU's sign as booleans,
-    whose stores do not vectorise on a CPU (a quarter of the step at d 256).
+    whose stores do not vectorise on a CPU (a quarter of the step at d 256). Shapes are compiled one by one: code for
+    any shape took eight times as long.
     """
-    fused = torch.compile(loss)
+    from torch._dynamo import config as dynamo  # takes seconds, as does compiling
+
+    fused = torch.compile(loss, dynamic=False)
 
     def call(*args: object) -> Tensor:
-        with torch._functorch.config.patch(aggressive_recomputation=True):
+        shapes = dynamo.patch(recompile_limit=MOST_SHAPES)
+        with shapes, torch._functorch.config.patch(aggressive_recomputation=True):
             return fused(*args)
 
     return call
 
 
-def save(path: Path, model: GPT, optimizers: Optimizers, step: int, tokens: int) -> None:
+def save(path: Path, model: Model, optimizers: Optimizers, step: int, tokens: int) -> None:
     """Write the whole state, or nothing: a half-written file never takes the place of a good one."""
     state = {
         "config": model.config.to_dict(),
@@ -211,7 +244,7 @@ def save(path: Path, model: GPT, optimizers: Optimizers, step: int, tokens: int)
     os.replace(part, path)
 
 
-def resume(path: Path, model: GPT, optimizers: Optimizers) -> tuple[int, int]:
+def resume(path: Path, model: Model, optimizers: Optimizers) -> tuple[int, int]:
     """Read a state that `save` wrote into the model and the optimisers; returns (step, tokens)."""
     state: dict[str, Any] = torch.load(path, map_location=model.device, weights_only=True)
     if state["config"] != model.config.to_dict():

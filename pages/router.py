@@ -14,10 +14,11 @@ page = st.navigation(
         "GPT": [
             st.Page("gpt/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
             st.Page("gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
+            st.Page("gpt/inside_head.py", title="Inside a head", icon=":material/zoom_in:", url_path="inside-head"),
             st.Page("gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
             st.Page("gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
         ],
     }
 )
-ui.shared_controls()
+ui.shared_controls(page.url_path)
 page.run()

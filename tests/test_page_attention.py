@@ -144,13 +144,13 @@ def test_the_lecture_table() -> None:
     written = levels(at)
     assert len(written) == 4
     assert all(word in ("low", "med", "high") for i, row in enumerate(written) for word in row[: i + 1])
-    at.slider(key="att_at").set_value((0.0, 0.0)).run()
+    at.slider(key="att_at_shown").set_value((0.0, 0.0)).run()
     assert all(word == "high" for i, row in enumerate(levels(fine(at))) for word in row[: i + 1])
     assert "**high** from 0:" in texts(at)
 
 
 def test_thresholds_the_other_way_round_in_a_link_are_put_in_order() -> None:
-    at = fine(open_page("attention", att_levels="true", att_at=["0.9", "0.1"]))
+    at = fine(open_page("attention", att_levels="true", att_at="0.9-0.1"))
     assert "**med** from 0.1, **high** from 0.9" in texts(at)
 
 

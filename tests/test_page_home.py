@@ -88,7 +88,7 @@ def test_a_click_on_a_head_opens_it_in_its_lesson() -> None:
     fire(at, mounted(at, "gptviz_head_wall")[0], "pick", [2, 3])
     assert not at.exception
     assert at.title[0].value == "Attention"
-    assert (at.session_state["layer"], at.session_state["head"]) == (2, 3)
+    assert (at.session_state["layer"], at.session_state["head"]) == ("2", "3")
     assert at.session_state["text"] == "The cat said dog"
 
 

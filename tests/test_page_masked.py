@@ -1,4 +1,4 @@
-"""The page on masking, as a visitor uses it: through the router, with the shipped checkpoint and whatever it learned."""
+"""The page on masking, as a visitor uses it: through the router, with the shipped checkpoint, whatever it learned."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.ui import masking as parts
+from gptviz.ui.address import kept
 from tests.page_helpers import mounted, open_page, payload, texts
 
 NAME = "gpt-stories"
@@ -124,7 +125,7 @@ def test_what_is_said_of_the_last_row_is_so(model, layer):
 def test_a_link_opens_the_same_picture():
     at = visit(text="Once upon a time", layer=3, head=2, mask_at=1)
     assert at.text_input(key="text").value == "Once upon a time"
-    assert at.slider(key="mask_at").value == 1
+    assert at.slider(key="mask_at_shown").value == 1
     assert any("head 3.2" in header.value for header in at.subheader)
 
 
@@ -141,7 +142,7 @@ def test_a_link_opens_the_same_picture():
 def test_nonsense_in_the_link_leaves_the_page_standing(query):
     at = visit(**query)
     assert cells(at, "mask_unmasked").shape[0] > 1
-    assert 0 <= at.slider(key="mask_at").value <= at.slider(key="mask_at").max
+    assert 0 <= at.slider(key="mask_at_shown").value <= at.slider(key="mask_at_shown").max
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t\n"])
@@ -163,7 +164,7 @@ def test_two_tokens():
     at = visit(text=" the the")
     assert cells(at, "mask_unmasked").shape == (2, 2)
     assert len(numbers(figure(at, "mask_surprise")["data"][0]["y"])) == 1
-    assert at.slider(key="mask_at").max == 1
+    assert at.slider(key="mask_at_shown").max == 1
 
 
 def test_from_one_token_to_many_and_back_the_position_follows_the_end():
@@ -172,17 +173,16 @@ def test_from_one_token_to_many_and_back_the_position_follows_the_end():
         at.text_input(key="text").set_value(text).run()
         assert not at.exception
         if text != "a":
-            assert at.slider(key="mask_at").value == at.slider(key="mask_at").max
-    at.slider(key="mask_at").set_value(1).run()
-    assert at.slider(key="mask_at").value == 1 and "After token 1," in texts(at)
+            assert at.slider(key="mask_at_shown").value == at.slider(key="mask_at_shown").max
+    at.slider(key="mask_at_shown").set_value(1).run()
+    assert at.slider(key="mask_at_shown").value == 1 and "After token 1," in texts(at)
 
 
 def test_a_click_on_a_head_or_a_position_is_a_choice(monkeypatch):
-    state: dict[str, Any] = {}
-    monkeypatch.setattr(parts.st, "session_state", state)
+    monkeypatch.setattr(parts.st, "session_state", {})
     parts.choose_head({"x": 6, "y": 2})
     parts.choose_position({"x": 3.0})
-    assert state == {"layer": 2, "head": 6, "mask_at": 3}
+    assert kept() == {"layer": "2", "head": "6", "mask_at": "3"}
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "😀 é \u0301 שלום", "a\nb\tc  d"])
@@ -200,7 +200,7 @@ def test_each_hostile_token_can_be_the_chosen_one(model):
     t = len(model.encode(HOSTILE)[0])
     at = visit(text=HOSTILE)
     for position in range(0, t, 5):
-        at.slider(key="mask_at").set_value(position).run()
+        at.slider(key="mask_at_shown").set_value(position).run()
         assert not at.exception and f"After token {position}," in texts(at)
         assert "**b**" not in texts(at) and "[a](b)" not in texts(at)
 

@@ -159,14 +159,16 @@ def test_the_map_is_the_table_on_its_principal_axes(dims: int, unit: bool) -> No
     assert f"{(sizes[:dims] ** 2).sum() / (sizes**2).sum():.1%} of its variance" in texts(at)
 
 
-def test_a_click_in_the_strip_chooses_and_a_shorter_sentence_keeps_a_choice(plain: AppTest) -> None:
+def test_a_click_in_the_strip_chooses_and_a_sentence_without_that_token_begins_with_the_first(plain: AppTest) -> None:
     at = fine(open_page("tokens"))
     assert payload(mounted(at, "gptviz_token_strip")[0])["selected"] == [0]
     fine(fire(at, mounted(at, "gptviz_token_strip")[0], "toggle", 4))
-    assert at.session_state["emb_token"] == 4
+    assert at.number_input(key="emb_token_shown").value == 4
+    assert at.session_state["emb_token"] == "4"
     assert payload(mounted(at, "gptviz_token_strip")[0])["selected"] == [4]
     fine(at.text_input(key="text").set_value("My dog").run())
-    assert payload(mounted(at, "gptviz_token_strip")[0])["selected"] == [1]
+    assert payload(mounted(at, "gptviz_token_strip")[0])["selected"] == [0]
+    assert at.session_state["emb_token"] == ""
 
 
 @pytest.mark.parametrize("key", ["emb_token", "emb_stage", "emb_dims", "emb_unit", "nonsense"])
@@ -174,7 +176,8 @@ def test_a_click_in_the_strip_chooses_and_a_shorter_sentence_keeps_a_choice(plai
 def test_nonsense_in_a_link_falls_back(key: str, value: str) -> None:
     at = fine(open_page("tokens", **{key: value}))
     assert len(figures(at)) == 6
-    assert 0 <= at.session_state["emb_token"] < 6
+    assert at.number_input(key="emb_token_shown").value == 0
+    assert key == "nonsense" or at.session_state[key] == ""  # and so it leaves the address
 
 
 def test_empty_and_blank_text_ask_for_a_sentence() -> None:
@@ -211,7 +214,7 @@ def test_a_long_sentence_says_what_it_leaves_out() -> None:
     assert count > 128
     assert f"Tokens 0 to 47 of {count} are drawn" in texts(at)
     assert f"128 of {count} tokens around the chosen one" in texts(at)
-    fine(at.number_input(key="emb_token").set_value(count - 1).run())
+    fine(at.number_input(key="emb_token_shown").set_value(count - 1).run())
     assert f"Tokens {count - 48} to {count - 1} of {count} are drawn" in texts(at)
     assert at.dataframe[1].value.index[-1] == count - 1
 

@@ -1,4 +1,4 @@
-"""What pages are made of: literal tokens, the strip and its selection, bounded caches, thumbnails, late imports."""
+"""What pages are made of: literal tokens, the strip, bounded caches, thumbnails, late imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gptviz.figures.thumbnail import palette, thumbnail
 from gptviz.trace import STAGES
 from gptviz.ui import controls, models, show
 from gptviz.ui.show import WORD_JOINER, escape
-from tests.page_helpers import ROOT, fire, mounted, open_page, payload, texts
+from tests.page_helpers import ROOT, mounted, open_page, payload, texts
 
 HOSTILE = "<img src=x onerror=alert(1)>$x$ **b** :smile: [a](b)"
 
@@ -122,13 +122,9 @@ def test_eight_threads_share_a_cache(tiny_model: LanguageModel) -> None:
 
 def strip_app() -> None:
     """A page with nothing but a strip."""
-    import streamlit as st
-
     from gptviz import ui
 
-    tokens = st.session_state.get("given", ["<b>", " a", "\n", ":smile:"])
-    chosen = ui.token_strip(tokens, "pick", values=[0.0, 0.25, 0.5, 1.0][: len(tokens)], labels=["x"] * len(tokens))
-    st.session_state["chosen"] = chosen
+    ui.token_strip(["<b>", " a", "\n", ":smile:"], "pick", values=[0.0, 0.25, 0.5, 1.0], labels=["x"] * 4)
 
 
 def test_a_strip_is_given_literal_tokens_and_their_values() -> None:
@@ -138,43 +134,7 @@ def test_a_strip_is_given_literal_tokens_and_their_values() -> None:
     assert data["tokens"] == ["<b>", "·a", "⏎", ":smile:"]
     assert data["values"] == [0.0, 0.25, 0.5, 1.0]
     assert data["labels"] == ["x"] * 4
-    assert data["selected"] == []
-
-
-def test_a_click_selects_and_another_one_no_longer() -> None:
-    at = AppTest.from_function(strip_app, default_timeout=60).run()
-    for clicks, expected in ((3, [3]), (1, [1, 3]), (3, [1])):
-        fire(at, mounted(at, "gptviz_token_strip")[0], "toggle", clicks)
-        assert at.multiselect(key="pick").value == expected
-        assert at.session_state["chosen"] == tuple(expected)
-        assert payload(mounted(at, "gptviz_token_strip")[0])["selected"] == expected
-    assert not at.exception
-
-
-@pytest.mark.parametrize("nonsense", ["99", "-1", "x", "1.5", "", HOSTILE])
-def test_a_selection_in_the_url_that_is_nonsense_is_left_out(nonsense: str) -> None:
-    at = AppTest.from_function(strip_app, default_timeout=60)
-    at.query_params["pick"] = ["1", nonsense]
-    at.run()
-    assert not at.exception
-    assert set(at.session_state["chosen"]) <= {1}
-
-
-def test_a_selection_survives_a_shorter_sentence() -> None:
-    at = AppTest.from_function(strip_app, default_timeout=60).run()
-    at.multiselect(key="pick").set_value([0, 3]).run()
-    at.session_state["given"] = ["one", " two"]
-    at.run()
-    assert not at.exception
-    assert set(at.session_state["chosen"]) <= {0, 1}
-
-
-def test_nonsense_from_the_browser_changes_nothing() -> None:
-    at = AppTest.from_function(strip_app, default_timeout=60).run()
-    for nonsense in (99, -1, "x", None, {"a": 1}):
-        fire(at, mounted(at, "gptviz_token_strip")[0], "toggle", nonsense)
-        assert not at.exception
-        assert at.session_state["chosen"] == ()
+    assert not data["selectable"]
 
 
 # The sentence
@@ -186,71 +146,6 @@ def test_line_breaks_that_the_box_cannot_show_are_told_and_kept(text: str, told:
     assert ("has line breaks" in texts(at)) == told
     assert at.session_state["text"] == text
     assert ("⏎" in payload(mounted(at, "gptviz_token_strip")[0])["tokens"]) == told
-
-
-# Layers and heads
-
-
-def pick_app() -> None:
-    """A page with nothing but the two pickers, for a model of 3 layers with 4 heads."""
-    from types import SimpleNamespace
-
-    import streamlit as st
-
-    from gptviz import ui
-    from gptviz.ui.controls import keep_layer_and_head
-
-    config = st.session_state.get("config", SimpleNamespace(n_layers=3, n_heads=4))
-    keep_layer_and_head(config.n_layers, config.n_heads)
-    model = SimpleNamespace(gpt=SimpleNamespace(config=config))
-    st.session_state["picked"] = ui.pick_layer(model), ui.pick_head(model)
-
-
-def test_layer_and_head_come_from_the_url() -> None:
-    at = AppTest.from_function(pick_app, default_timeout=60)
-    at.query_params["layer"], at.query_params["head"] = "2", "3"
-    at.run()
-    assert at.session_state["picked"] == (2, 3)
-
-
-@pytest.mark.parametrize("nonsense", ["3", "-1", "one", "0.5", "", "../x", "9" * 50, HOSTILE])
-def test_a_layer_that_is_not_there_is_the_first(nonsense: str) -> None:
-    at = AppTest.from_function(pick_app, default_timeout=60)
-    at.query_params["layer"], at.query_params["head"] = nonsense, "1"
-    at.run()
-    assert not at.exception
-    assert at.session_state["picked"] == (0, 1)
-
-
-def test_a_smaller_model_has_no_layer_of_the_larger_one() -> None:
-    from types import SimpleNamespace
-
-    at = AppTest.from_function(pick_app, default_timeout=60)
-    at.query_params["layer"], at.query_params["head"] = "2", "3"
-    at.run()
-    at.session_state["config"] = SimpleNamespace(n_layers=2, n_heads=2)
-    at.run()
-    assert not at.exception
-    layer, head = at.session_state["picked"]
-    assert layer in range(2) and head in range(2)
-
-
-def options_app() -> None:
-    """A page with nothing but one picker."""
-    import streamlit as st
-
-    from gptviz.ui.controls import pick_one
-
-    st.session_state["picked"] = pick_one("Show", {"head": "One head", "mean": "Mean", False: "Off"}, "show")
-
-
-@pytest.mark.parametrize(("given", "picked"), [("Mean", "mean"), ("", "head"), ("no", "head"), ("Off", False)])
-def test_one_of_a_few_options_is_the_first_where_a_link_names_none(given: str, picked: object) -> None:
-    at = AppTest.from_function(options_app, default_timeout=60)
-    at.query_params["show"] = given
-    at.run()
-    assert not at.exception
-    assert at.session_state["picked"] == picked
 
 
 # Tables

@@ -1,8 +1,19 @@
-"""What pages are made of. The only room with streamlit, next to the pages and the app.py that serves them; imports no torch."""
+"""What pages are made of. The only room with streamlit, next to the pages and the app.py that serves them; no torch."""
 
 from __future__ import annotations
 
-from gptviz.ui.controls import pick_head, pick_layer, shared_controls
+from gptviz.ui.address import kept, linked
+from gptviz.ui.controls import (
+    number,
+    pick_head,
+    pick_layer,
+    pick_one,
+    shared_controls,
+    slide,
+    slide_among,
+    slide_pair,
+    switch,
+)
 from gptviz.ui.lesson import Reading, lesson, read
 from gptviz.ui.matrix import plot_matrix
 from gptviz.ui.overview import describe_models, head_wall, link_lessons
@@ -16,15 +27,23 @@ __all__ = [
     "describe_models",
     "escape",
     "head_wall",
+    "kept",
     "lesson",
     "link_lessons",
+    "linked",
+    "number",
     "pick_head",
     "pick_layer",
+    "pick_one",
     "plot",
     "plot_matrix",
     "read",
     "shared_controls",
     "show_source",
+    "slide",
+    "slide_among",
+    "slide_pair",
+    "switch",
     "table_with_csv",
     "token_strip",
 ]

@@ -11,8 +11,9 @@ import streamlit as st
 from gptviz.analysis import heads
 from gptviz.figures.heatmap import reading as reading_figure
 from gptviz.figures.style import visible
+from gptviz.ui.address import kept
 from gptviz.ui.attention_view import attention_view, view_of_trace
-from gptviz.ui.controls import pick_head, pick_layer, pick_one
+from gptviz.ui.controls import pick_head, pick_layer, pick_one, slide_pair, switch
 from gptviz.ui.show import plot, table_with_csv
 from gptviz.view import AttentionView, MappedSource, TraceSource
 from gptviz.view import attention_view as make_view
@@ -65,7 +66,7 @@ class Choice:
 
 
 def choose(model: LanguageModel) -> Choice:
-    """All controls of the page, each part of the URL."""
+    """All controls of the page, each part of the link."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         layer, head = pick_layer(model), pick_head(model)
         what = pick_one("Show", SHOW, "att_show")
@@ -75,15 +76,8 @@ def choose(model: LanguageModel) -> Choice:
         levels = switch("Read as low, med, high", "att_levels")
     thresholds = None
     if levels:
-        ends = {"min_value": 0.0, "max_value": 1.0, "value": (0.2, 0.5), "step": 0.01}
-        ends_at = st.slider("Med begins at, high begins at", **ends, key="att_at", bind="query-params")
-        thresholds = min(ends_at), max(ends_at)  # a link may name them the other way round
+        thresholds = slide_pair("Med begins at, high begins at", 0.0, 1.0, (0.2, 0.5), 0.01, "att_at")
     return Choice(what, layer, head, over, words, hide_first, thresholds)
-
-
-def switch(label: str, key: str) -> bool:
-    """On or off; off unless chosen otherwise."""
-    return st.toggle(label, key=key, bind="query-params")
 
 
 def look(reading: Reading, choice: Choice) -> heads.View:
@@ -105,14 +99,13 @@ def token_bytes(reading: Reading) -> list[bytes]:
 def show(reading: Reading, view: heads.View, choice: Choice) -> None:
     """The attention view: all heads, or the one matrix that sums them up."""
     if choice.what == "head":
-        attention_view(every_head(reading, view, choice), key="attention")
+        attention_view(every_head(reading, view, choice), key="attention", owner=kept())
         return
     one = make_view(
         np.nan_to_num(view.weights), view.names, masked=view.masked | np.isnan(view.weights), names=[choice.title],
         title=choice.title, rows_sum_to_one=choice.what != "max",
     )  # fmt: skip
-    keys = {"layer_key": "att_no_layer", "head_key": "att_no_head", "state_key": "summed"}  # there is no head to choose
-    attention_view(one, key="attention_sum", **keys)
+    attention_view(one, key="attention_sum", layer_key=None, head_key=None, state_key="summed", owner=kept())
 
 
 def every_head(reading: Reading, view: heads.View, choice: Choice) -> AttentionView:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -56,9 +56,10 @@ def attention_view(
     view: AttentionView,
     *,
     key: str,
-    layer_key: str = "layer",
-    head_key: str = "head",
+    layer_key: str | None = "layer",
+    head_key: str | None = "head",
     state_key: str = "view",
+    owner: MutableMapping[str, object] | None = None,
     height: int = 640,
 ) -> ViewState:
     """Show a view; returns what the visitor has chosen in it.
@@ -78,40 +79,71 @@ def attention_view(
         view: from `gptviz.attention_view`, or `view_of_trace`.
         key: of the component, unique on the page.
         layer_key, head_key: of the widgets or values in the session state that own the chosen head, from 0. Widgets
-            come before this call. They and the component follow each other.
-        state_key: of the text in the URL that keeps everything else, such as the zoom and the chosen tokens.
+            come before this call. They and the component follow each other. None where there is one head.
+        state_key: of the text in the URL that keeps everything else, such as the zoom and the chosen tokens. Without
+            any it is `view.state` that is seen.
+        owner: of the three, in place of the session state: what is chosen is read from it and set in it as plain
+            values, and it is for the app to put them into the URL.
         height: in pixels.
 
-    Another layer or head runs the whole app; anything else that is chosen only this component.
+    Another layer or head runs the whole app; anything else that is chosen only this component, unless it has an owner.
     """
-    keys = (layer_key, head_key, state_key)
-    if key in keys:
+    if key in (layer_key, head_key, state_key):
         raise ValueError(f"expected a key of the component's own, found {key!r}, which is that of a control; rename it")
-    show(view, key, keys, height, chosen_head(view, keys))
-    return state_of(view, keys)
+    place = Place(layer_key, head_key, state_key, owner)
+    show(view, key, place, height, place.drawn(view))
+    return place.state(view)
 
 
-def chosen_head(view: AttentionView, keys: tuple[str, str, str]) -> tuple[int, int]:
-    """Layer and head that the page's controls have, as far as the view has them."""
-    layer, head = (st.session_state.get(key) for key in keys[:2])
-    state = ViewState.from_json({"layer": layer, "head": head}).fit(view.shape)
-    return state.layer, state.head
+class Place(NamedTuple):
+    """Where the state of a view is: the names of its parts, and who has them."""
 
+    layer_key: str | None
+    head_key: str | None
+    state_key: str
+    owner: MutableMapping[str, object] | None
 
-def state_of(view: AttentionView, keys: tuple[str, str, str]) -> ViewState:
-    """What is chosen: the head in the controls, all else in the text of the link."""
-    return ViewState.parse(st.session_state.get(keys[2]), *chosen_head(view, keys)).fit(view.shape)
+    @property
+    def values(self) -> MutableMapping[str, object]:
+        """What has the three names."""
+        return st.session_state if self.owner is None else self.owner
+
+    def head(self, view: AttentionView) -> tuple[int, int]:
+        """Layer and head that the page's controls have, as far as the view has them."""
+        layer, head = (self.values.get(key) if key else 0 for key in (self.layer_key, self.head_key))
+        state = ViewState.from_json({"layer": layer, "head": head}).fit(view.shape)
+        return state.layer, state.head
+
+    def state(self, view: AttentionView) -> ViewState:
+        """What is chosen: the head in the controls, all else in the text of the link."""
+        text = self.values.get(self.state_key) or view.state.to_text()
+        return ViewState.parse(text, *self.head(view)).fit(view.shape)
+
+    def drawn(self, view: AttentionView) -> object:
+        """What the rest of the app shows or puts into the URL: where it changes, the rest has to run, too."""
+        return self.head(view) if self.owner is None else self.state(view)
+
+    def adopt(self, view: AttentionView, told: object) -> None:
+        """The visitor chose something in the component: the page's controls and the link follow."""
+        state = ViewState.from_json(told).fit(view.shape)
+        text, first = (each.to_text() or each.mode for each in (state, view.state))
+        new = {self.layer_key: state.layer, self.head_key: state.head, self.state_key: "" if text == first else text}
+        for name, value in new.items():
+            if name and self.values.get(name) != value:
+                self.values[name] = value
 
 
 @st.fragment
-def show(view: AttentionView, key: str, keys: tuple[str, str, str], height: int, drawn: tuple[int, int]) -> None:
-    """The component and its stores. `drawn` is the head that the rest of the page shows."""
-    if chosen_head(view, keys) != drawn:
+def show(view: AttentionView, key: str, place: Place, height: int, drawn: object) -> None:
+    """The component and its stores. `drawn` is the state that the rest of the page shows."""
+    if place.drawn(view) != drawn:
         st.rerun(scope="app")
     with st.container(key=f"{key}_data"):
         st.html(f"<style>.st-key-{css_name(key)}_data {{ display: none }}</style>")
-        st.text_input("State of the attention view", key=keys[2], bind="query-params", label_visibility="collapsed")
-        state = state_of(view, keys)
+        if place.owner is None:
+            label = "State of the attention view"
+            st.text_input(label, key=place.state_key, bind="query-params", label_visibility="collapsed")
+        state = place.state(view)
         bring_engine(key=f"{key}_engine")
         store(key=f"{key}_overview", data=view.overview())
         for name, blob in (*kept_blobs(view, key, state), *answers(view, key)):
@@ -119,8 +151,8 @@ def show(view: AttentionView, key: str, keys: tuple[str, str, str], height: int,
     draw(
         key=key,
         data={"id": view.id, "state": state.to_json(), "height": height},
-        on_state_change=lambda: hear(view, key, keys, "state"),
-        on_need_change=lambda: hear(view, key, keys, "need"),
+        on_state_change=lambda: hear(view, key, place, "state"),
+        on_need_change=lambda: hear(view, key, place, "need"),
     )
 
 
@@ -164,23 +196,15 @@ def answers(view: AttentionView, key: str) -> Iterator[tuple[str, bytes]]:
             yield f"answer_{number}", blob
 
 
-def hear(view: AttentionView, key: str, keys: tuple[str, str, str], event: str) -> None:
+def hear(view: AttentionView, key: str, place: Place, event: str) -> None:
     """A message from the browser, {"id", "state"} or {"id", "needs"}; it may be anything."""
     told = getattr(st.session_state[key], event)
     if not isinstance(told, dict) or told.get("id") != view.id:
         return
     if isinstance(told.get("state"), dict):
-        adopt(view, keys, told["state"])
+        place.adopt(view, told["state"])
     if isinstance(told.get("needs"), list):
         answer(view, key, told["needs"])
-
-
-def adopt(view: AttentionView, keys: tuple[str, str, str], told: object) -> None:
-    """The visitor chose something in the component: the page's controls and the link follow."""
-    state = ViewState.from_json(told).fit(view.shape)
-    for name, value in zip(keys, (state.layer, state.head, state.to_text()), strict=True):
-        if st.session_state.get(name) != value:
-            st.session_state[name] = value
 
 
 def answer(view: AttentionView, key: str, needs: list) -> None:

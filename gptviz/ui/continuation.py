@@ -1,12 +1,11 @@
 """How the model goes on from the sentence: settings of the draw, the tokens drawn so far, the buttons that add some.
 
-The drawn tokens are the value of one native widget, so that a link and a reload keep them. They never touch the
-sentence box until the visitor asks for it. Every sentence keeps its own continuation while the session lasts.
+The drawn tokens are part of the address, so that a link and a reload keep them. They never touch the sentence box
+until the visitor asks for it. Every sentence keeps its own continuation while the session lasts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,8 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from gptviz.ui.address import kept, linked, shown_as
+from gptviz.ui.controls import number, slide, slide_among, use_sentence
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from gptviz import LanguageModel, Trace
     from gptviz.sampling import Funnel
 
-IDS = "next_ids"  # the widget that holds the drawn ids; other keys below are plain session state
-KEPT, OWNER, TODO, CHANGED, DRAWS = "next_kept", "next_owner", "next_todo", "next_changed", "next_draws"
+IDS = "next_ids"  # in the address; the keys below are plain session state
+TODO, DRAWS = "next_todo", "next_draws"
 TOP_K = [*range(1, 11), 15, 20, 30, 40, 50, 75, 100, 200, 500, 1000]
 ALL = "all"
-MOST_SENTENCES, MOST_DRAWS = 20, 4000  # what a session remembers
+MOST_DRAWS = 4000  # that a session remembers
+AT_ONCE = 10  # tokens that are drawn before they are put into the address: a reload loses no more
 
 Owner = tuple[str, tuple[int, ...]]  # a model's fingerprint and a sentence's ids
 
@@ -67,7 +69,7 @@ class Continuation:
     @property
     def owner(self) -> Owner:
         """What the drawn tokens belong to."""
-        return self.reading.model.fingerprint, self.reading.trace.ids
+        return owner_of(self.reading)
 
     @property
     def start(self) -> int:
@@ -89,34 +91,48 @@ class Continuation:
         """Whether the last drawn token ends the text."""
         return self.drawn[-1:] == (self.reading.model.tokenizer.end_of_text,)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing more can be drawn."""
+        return self.ended or self.room <= 0
+
     def how(self, place: int) -> Draw | None:
         """How the drawn token number `place` was drawn; None if it came with a link."""
         return st.session_state.get(DRAWS, {}).get((self.owner, self.drawn[: place + 1]))
 
 
+def owner_of(reading: Reading) -> Owner:
+    """What tokens that are drawn after a sentence belong to."""
+    return reading.model.fingerprint, reading.trace.ids
+
+
 def settings() -> Settings:
-    """Temperature, top-k, top-p and seed, each in the URL."""
-    bound = {"bind": "query-params"}
+    """Temperature, top-k, top-p and seed, each in the link."""
     columns = st.columns([3, 3, 3, 2], gap="medium")
     with columns[0]:
-        temperature = st.slider(
-            "Temperature", 0.0, 2.0, 0.8, 0.05, key="next_temperature", help="Divides the logits. 0 is greedy.", **bound
+        temperature = slide(
+            "Temperature", 0.0, 2.0, 0.8, 0.05, "next_temperature", help="Divides the logits. 0 is greedy."
         )
     with columns[1]:
         options = [*map(str, TOP_K), ALL]
-        top_k = st.select_slider(
-            "Top-k", options, "40", key="next_top_k", help="Keeps the k most probable tokens.", **bound
-        )
+        top_k = slide_among("Top-k", options, "40", "next_top_k", help="Keeps the k most probable tokens.")
     with columns[2]:
-        top_p = st.slider(
-            "Top-p", 0.05, 1.0, 0.95, 0.01, key="next_top_p",
-            help="Keeps the fewest tokens that hold this share. 1 keeps all.", **bound,
-        )  # fmt: skip
+        help_text = "Keeps the fewest tokens that hold this share. 1 keeps all."
+        top_p = slide("Top-p", 0.05, 1.0, 0.95, 0.01, "next_top_p", help=help_text)
     with columns[3]:
-        seed = st.number_input(
-            "Seed", 0, 2**31 - 1, 0, key="next_seed", help="Equal seeds draw equal tokens.", **bound
-        )
+        seed = number("Seed", 0, 2**31 - 1, 0, "next_seed", help="Equal seeds draw equal tokens.")
+    return settings_of(temperature, top_k, top_p, seed)
+
+
+def settings_of(temperature: float, top_k: str, top_p: float, seed: int) -> Settings:
+    """What the controls show, as the sampler takes it."""
     return Settings(temperature, None if top_k == ALL else int(top_k), None if top_p == 1 else top_p, int(seed))
+
+
+def settings_now() -> Settings:
+    """In a callback: what the controls show in the browser."""
+    names = ("next_temperature", "next_top_k", "next_top_p", "next_seed")
+    return settings_of(*(st.session_state[shown_as(name)] for name in names))
 
 
 def continuation(reading: Reading) -> Continuation:
@@ -126,10 +142,10 @@ def continuation(reading: Reading) -> Continuation:
         chosen = settings()
         buttons = st.container()
         with st.expander("The drawn tokens as ids", icon=":material/link:"):
-            drawn = drawn_ids(reading)
-    todo = st.session_state.pop(TODO, 0)
-    if todo:
-        go_on(message, reading, drawn, chosen, todo)
+            drawn = show_ids(reading)
+    done, todo = st.session_state.pop(TODO, (0, 0))
+    if done < todo:
+        go_on(message, reading, drawn, chosen, done, todo)
     story = look_ahead(reading, drawn, chosen)
     with text:
         show_text(story)
@@ -140,17 +156,11 @@ def continuation(reading: Reading) -> Continuation:
     return story
 
 
-def drawn_ids(reading: Reading) -> tuple[int, ...]:
-    """The drawn tokens, out of the widget that holds them; what is no token of this model is left out, and said so."""
-    owner = (reading.model.fingerprint, reading.trace.ids)
-    kept = st.session_state.setdefault(KEPT, {})
-    before = st.session_state.get(OWNER)
-    if st.session_state.pop(CHANGED, False) or (before is not None and before != owner):
-        st.session_state[IDS] = kept.get(owner, "")
-    st.session_state[OWNER] = owner
-    text = st.text_input(
-        "Part of the link to this page; edit them to see what another token would have changed",
-        key=IDS, bind="query-params", placeholder="Nothing drawn yet", max_chars=8000,
+def show_ids(reading: Reading) -> tuple[int, ...]:
+    """The drawn tokens, as ids that can be edited; what is no token of this model is left out, and said so."""
+    text = linked(
+        st.text_input, "Part of the link to this page; edit them to see what another token would have changed",
+        key=IDS, default="", read=str, placeholder="Nothing drawn yet", max_chars=8000,
     )  # fmt: skip
     config = reading.model.gpt.config
     ids, wrong = parse(text, config.vocab_size)
@@ -162,37 +172,30 @@ def drawn_ids(reading: Reading) -> tuple[int, ...]:
         )
     if len(ids) > room:
         st.warning(f"The context has room for {room} more tokens, the link brought {len(ids)}: the last are left out.")
-    ids = ids[:room]
-    remember(owner, ids)
-    return ids
+    return ids[:room]
+
+
+def drawn_now(reading: Reading) -> tuple[int, ...]:
+    """The drawn tokens as they are in the address, which may be ahead of what the browser shows."""
+    config = reading.model.gpt.config
+    return parse(kept().get(IDS, ""), config.vocab_size)[0][: config.context - len(reading.tokens)]
 
 
 def parse(text: str, vocab_size: int) -> tuple[tuple[int, ...], str]:
     """Ids out of "262.17", and the first piece that is none."""
     ids = []
     for piece in text.split(".") if text.strip() else ():
-        number = int(piece) if piece.strip().isascii() and piece.strip().isdigit() and len(piece) < 12 else -1
-        if not 0 <= number < vocab_size:
+        token = int(piece) if piece.strip().isascii() and piece.strip().isdigit() and len(piece) < 12 else -1
+        if not 0 <= token < vocab_size:
             return tuple(ids), piece or "nothing"
-        ids.append(number)
+        ids.append(token)
     return tuple(ids), ""
-
-
-def remember(owner: Owner, ids: Sequence[int]) -> None:
-    """Keep the continuation of a sentence for the session."""
-    kept = st.session_state.setdefault(KEPT, {})
-    kept.pop(owner, None)
-    kept[owner] = ".".join(map(str, ids))
-    while len(kept) > MOST_SENTENCES:
-        del kept[next(iter(kept))]
 
 
 def put(owner: Owner, ids: tuple[int, ...], draw: Draw | None = None) -> None:
     """Make `ids` the drawn tokens, from the next run on; `draw` says how the last one was drawn."""
-    remember(owner, ids)
-    st.session_state[CHANGED] = True
-    if ids:
-        st.session_state["next_at"] = len(owner[1]) + len(ids) - 1  # look at the last token again
+    kept()[IDS] = ".".join(map(str, ids))
+    kept()["next_at"] = ""  # look at the last token again
     if draw:
         draws = st.session_state.setdefault(DRAWS, {})
         draws[owner, ids] = draw
@@ -200,14 +203,22 @@ def put(owner: Owner, ids: tuple[int, ...], draw: Draw | None = None) -> None:
             del draws[next(iter(draws))]
 
 
+def draw_one(reading: Reading) -> None:
+    """Draw the next token, with what has been drawn and chosen by now: quick presses draw one token each."""
+    story = look_ahead(reading, drawn_now(reading), settings_now())
+    if not story.stuck:
+        probability = float(story.funnel.final[story.chosen])
+        put(story.owner, (*story.drawn, story.chosen), Draw(story.settings, story.u, probability))
+
+
+def undo(reading: Reading) -> None:
+    """Take the last token back."""
+    put(owner_of(reading), drawn_now(reading)[:-1])
+
+
 def ask_for_more() -> None:
     """Draw the chosen number of tokens in the next run."""
-    st.session_state[TODO] = int(st.session_state["next_amount"])
-
-
-def adopt(text: str) -> None:
-    """Put the whole text into the sentence box."""
-    st.session_state["text"] = text
+    st.session_state[TODO] = 0, int(st.session_state[shown_as("next_amount")])
 
 
 def generator(seed: int, used: int) -> np.random.Generator:
@@ -233,21 +244,28 @@ def traced(_model: LanguageModel, fingerprint: str, ids: tuple[int, ...]) -> Tra
     return _model.gpt.trace(ids)
 
 
-def go_on(place: DeltaGenerator, reading: Reading, drawn: tuple[int, ...], chosen: Settings, todo: int) -> None:
-    """Draw up to `todo` tokens; each is kept at once, so that a click on anything stops here and loses nothing."""
+def go_on(
+    place: DeltaGenerator, reading: Reading, drawn: tuple[int, ...], chosen: Settings, done: int, todo: int
+) -> None:
+    """Draw some of `todo` tokens, of which `done` are there, and run again, which puts them into the address.
+
+    Each is kept at once, so that a click on anything stops here and loses nothing.
+    """
     from gptviz import sampling
 
-    model, owner = reading.model, (reading.model.fingerprint, reading.trace.ids)
-    ids = reading.trace.ids + drawn
-    todo = min(todo, model.gpt.config.context - len(ids))
+    model, ids = reading.model, reading.trace.ids + drawn
+    todo = min(todo, done + model.gpt.config.context - len(ids))
     with place, st.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, f"Drawing {todo} tokens …")
+        bar = st.progress(done / max(todo, 1), f"Drawing {todo} tokens …")
         st.button("Stop here", key="next_stop", icon=":material/stop:")
-    steps = sampling.stream(model, ids, todo, **chosen.limits, seed=generator(chosen.seed, len(drawn)))
+    wanted = min(AT_ONCE, todo - done)
+    steps = sampling.stream(model, ids, wanted, **chosen.limits, seed=generator(chosen.seed, len(drawn)))
     for count, step in enumerate(steps, start=1):
         drawn = (*drawn, step.id)
-        put(owner, drawn, Draw(chosen, step.u, step.probability))
-        bar.progress(count / todo, f"{count} of {todo} tokens: {escape(step.token)}")
+        put(owner_of(reading), drawn, Draw(chosen, step.u, step.probability))
+        bar.progress((done + count) / todo, f"{done + count} of {todo} tokens: {escape(step.token)}")
+    if drawn[-1:] != (model.tokenizer.end_of_text,):
+        st.session_state[TODO] = done + wanted, todo
     st.rerun()
 
 
@@ -260,7 +278,7 @@ def show_text(story: Continuation) -> None:
         how = story.how(place)
         notes.append(f"drawn, u = {how.u:.4f}, probability {how.probability:.4g}" if how else "drawn, by the link")
     tints = [0.0] * story.start + [0.35] * len(story.drawn)
-    token_strip(story.tokens, "next_text", tints, labels=notes, selectable=False)
+    token_strip(story.tokens, "next_text", tints, labels=notes)
 
 
 def say_limits(story: Continuation) -> None:
@@ -277,29 +295,26 @@ def say_limits(story: Continuation) -> None:
 
 
 def show_buttons(story: Continuation) -> None:
-    """Draw one, draw several, take back, start over, adopt."""
-    stuck = story.ended or story.room <= 0
-    probability = float(story.funnel.final[story.chosen])
-    more = (*story.drawn, story.chosen), Draw(story.settings, story.u, probability)
+    """Draw one, draw several, take back, start over, use as the sentence."""
+    reading = story.reading
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button(
-            "Draw one token", key="next_one", icon=":material/casino:", disabled=stuck, shortcut="N",
-            on_click=put, args=(story.owner, *more),
+            "Draw one token", key="next_one", icon=":material/casino:", disabled=story.stuck, shortcut="N",
+            on_click=draw_one, args=(reading,),
         )  # fmt: skip
-        st.button("Go on", key="next_more", icon=":material/fast_forward:", disabled=stuck, on_click=ask_for_more)
-        st.number_input("How many", 1, 200, 20, key="next_amount", bind="query-params", width=110)
+        st.button("Go on", key="next_more", icon=":material/fast_forward:", disabled=story.stuck, on_click=ask_for_more)
+        number("How many", 1, 200, 20, "next_amount", width=110)
         st.button(
             "Undo", key="next_undo", icon=":material/undo:", disabled=not story.drawn,
-            on_click=put, args=(story.owner, story.drawn[:-1]),
+            on_click=undo, args=(reading,),
         )  # fmt: skip
         st.button(
             "Start over", key="next_reset", icon=":material/restart_alt:", disabled=not story.drawn,
             on_click=put, args=(story.owner, ()),
         )  # fmt: skip
-        tokenizer = story.reading.model.tokenizer
         written = story.drawn[:-1] if story.ended else story.drawn
         st.button(
             "Use as the sentence", key="next_adopt", icon=":material/input:", disabled=not written,
             help="Puts the whole text into the sentence box. It is then cut into tokens anew.",
-            on_click=adopt, args=(story.reading.text + tokenizer.decode(written),),
+            on_click=use_sentence, args=(reading.text + reading.model.tokenizer.decode(written),),
         )  # fmt: skip

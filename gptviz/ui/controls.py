@@ -1,14 +1,16 @@
-"""The controls that pages share. Each keeps its state in the URL, so that a link opens the same picture."""
+"""The controls that pages share. Each keeps its state in the address, so that a link opens the same picture."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import streamlit as st
 
-from gptviz import folder as folders
-from gptviz.ui import models
+from gptviz.ui import address, models
+from gptviz.ui.address import linked
 from gptviz.ui.show import escape
 
 if TYPE_CHECKING:
@@ -29,14 +31,15 @@ SENTENCES = {
     "Nonsense": "blorf the wugs dax quickly under seven purple",
 }
 Option = TypeVar("Option")
+Number = TypeVar("Number", int, float)
 LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 
-def shared_controls() -> None:
-    """Model and sentence, for the router, before the page runs."""
+def shared_controls(page: str) -> None:
+    """Model, sentence and what the address keeps, for the router, before the page at the URL path `page` runs."""
     with st.sidebar:
         pick_model()
-        keep_layer_and_head(*shape_of(st.session_state["model"]))
+        address.own(page)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         fits = len(quote(st.session_state.get("text", ""), errors="replace")) <= LONGEST_LINK
         st.text_input(
@@ -44,25 +47,32 @@ def shared_controls() -> None:
             SENTENCE,
             key="text",
             bind="query-params" if fits else None,
-            on_change=put_into_url,
+            on_change=typed,
             label_visibility="collapsed",
             placeholder="Type a sentence and press Enter",
         )
-        st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_sentence, icon=":material/lightbulb:")
+        st.menu_button("Try another", list(SENTENCES), key="try", on_click=use_chosen, icon=":material/lightbulb:")
+    address.remember_sentence()
     if "\n" in st.session_state["text"]:
         st.caption("This text has line breaks: tokens show them as ⏎, the box cannot. Typing in it joins the lines.")
     if not fits:
         st.info("This text is too long for a link: the address does not carry it, and a reload forgets it.")
 
 
-def put_into_url() -> None:
+def typed() -> None:
     """Set the sentence once more, as from here: after a text too long for a link, the browser would not write it."""
-    st.session_state["text"] = st.session_state["text"]
+    use_sentence(st.session_state["text"])
 
 
-def use_sentence() -> None:
+def use_chosen() -> None:
     """Put the chosen sentence into the box."""
-    st.session_state["text"] = SENTENCES[st.session_state["try"]]
+    use_sentence(SENTENCES[st.session_state["try"]])
+
+
+def use_sentence(text: str) -> None:
+    """Put a sentence into the box, in a callback."""
+    st.session_state["text"] = text
+    address.another_sentence()
 
 
 def pick_model() -> None:
@@ -77,29 +87,7 @@ def pick_model() -> None:
     wanted = st.query_params.get("model")
     if wanted is not None and wanted not in found:
         st.warning(f"There is no model {escape(wanted[:80])} here. Showing {escape(found[0])} instead.")
-    st.selectbox("Model", found, key="model", bind="query-params")
-
-
-def keep_layer_and_head(n_layers: int, n_heads: int) -> None:
-    """The chosen layer and head, as owners of their place in the URL on every page, for the router.
-
-    The pickers of pages only show and set them: a parameter that belongs to a page is taken out of the address when
-    the page is left, as a step of its own in the browser's history, so that Back came to layer 0.
-    """
-    with st.expander("Layer and head", icon=":material/grid_on:"):
-        for key, count in (("layer", n_layers), ("head", n_heads)):
-            if st.session_state.get(key, 0) >= count:  # of a larger model
-                st.session_state[key] = 0
-            st.number_input(key.capitalize(), 0, max(count - 1, 1), 0, key=key, bind="query-params")
-
-
-def shape_of(name: str) -> tuple[int, int]:
-    """Layers and heads of a model, from its config alone; of one that cannot be read, which the page will say, one."""
-    try:
-        config, _ = folders.read_config(folders.find_shipped(name))
-    except (ValueError, OSError):
-        return 1, 1
-    return config.n_layers, config.n_heads
+    st.selectbox("Model", found, key="model", bind="query-params", on_change=address.another_sentence)
 
 
 def pick_layer(model: LanguageModel) -> int:
@@ -113,34 +101,85 @@ def pick_head(model: LanguageModel) -> int:
 
 
 def pick_number(label: str, count: int, key: str) -> int:
-    """One of `count` numbers from 0: the one that `keep_layer_and_head` keeps, or 0 where the model has no such."""
-    kept, shown = st.session_state.get(key, 0), shown_as(key)
-    kept = kept if kept < count else 0
-    if st.session_state.get(shown) != kept:  # setting it anyway would undo a click that is on its way
-        st.session_state[shown] = kept
-    return st.segmented_control(label, range(count), required=True, key=shown, on_change=keep_what_is_shown)
+    """One of `count` numbers from 0, side by side."""
+    read = number_in(0, count - 1, int)
+    return linked(st.segmented_control, label, range(count), key=key, default=0, read=read, required=True)
 
 
-def shown_as(key: str) -> str:
-    """The key of the picker that shows and sets the layer or head."""
-    return f"{key}_shown"
-
-
-def keep_what_is_shown() -> None:
-    """Both: of two quick clicks, the message of the second has the first one's picker right and its owner still old."""
-    for key in ("layer", "head"):
-        if shown_as(key) in st.session_state:
-            st.session_state[key] = st.session_state[shown_as(key)]
+def check_layer_and_head(model: LanguageModel) -> None:
+    """Take a layer and a head that the model does not have out of the address, on pages without pickers, too."""
+    for name, count in (("layer", model.gpt.config.n_layers), ("head", model.gpt.config.n_heads)):
+        try:
+            number_in(0, count - 1, int)(address.kept().get(name) or "0")
+        except ValueError:
+            address.put_right(name)
 
 
 def pick_one(label: str, options: dict[Option, str], key: str, help: str | None = None) -> Option:
-    """One of a few options, each with its name, side by side; the first unless chosen otherwise. Part of the URL.
-
-    An empty value in a link (`?layer=`) chooses nothing, although `required` rules that out: it is the first, too.
-    """
-    first = next(iter(options))
-    chosen = st.segmented_control(
-        label, list(options), default=first, format_func=options.get, required=True, key=key, bind="query-params",
-        help=help,
+    """One of a few options, each with its name, side by side; the first unless chosen otherwise. Part of the link."""
+    return linked(
+        st.segmented_control, label, list(options), key=key, default=next(iter(options)), read=among(options),
+        write=options.__getitem__, format_func=options.get, required=True, help=help,
     )  # fmt: skip
-    return first if chosen is None else chosen
+
+
+def switch(label: str, key: str, default: bool = False) -> bool:
+    """On or off. Part of the link."""
+    names = {True: "true", False: "false"}
+    return linked(st.toggle, label, key=key, default=default, read=among(names), write=names.__getitem__)
+
+
+def slide(label: str, low: Number, high: Number, default: Number, step: Number, key: str, **options: Any) -> Number:
+    """A number on a slider. Part of the link."""
+    read = number_in(low, high, type(default))
+    return linked(st.slider, label, low, high, None, step, key=key, default=default, read=read, **options)
+
+
+def slide_pair(label: str, low: float, high: float, default: tuple[float, float], step: float, key: str) -> tuple:
+    """Two numbers on a slider, the smaller one first. Part of the link, as "0.2-0.5"."""
+    number = number_in(low, high, float)
+
+    def read(text: str) -> tuple[float, ...]:
+        first, _, second = text.partition("-")
+        return tuple(sorted((number(first), number(second))))
+
+    def write(pair: tuple[float, float]) -> str:
+        return "-".join(map(str, pair))
+
+    return linked(st.slider, label, low, high, None, step, key=key, default=default, read=read, write=write)
+
+
+def slide_among(label: str, options: Sequence[str], default: str, key: str, **more: Any) -> str:
+    """One of many texts, in order, on a slider. Part of the link."""
+    read = among({text: text for text in options})
+    return linked(st.select_slider, label, options, key=key, default=default, read=read, **more)
+
+
+def number(label: str, low: int, high: int, default: int, key: str, **options: Any) -> int:
+    """A whole number to be typed. Part of the link."""
+    read = number_in(low, high, int)
+    return linked(st.number_input, label, low, high, key=key, default=default, read=read, step=1, **options)
+
+
+def number_in(low: Number, high: Number, kind: type[Number]) -> Callable[[str], Number]:
+    """A reader of numbers from `low` to `high`."""
+
+    def read(text: str) -> Number:
+        value = kind(text)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"expected a number from {low} to {high}, found {text!r}")
+        return value
+
+    return read
+
+
+def among(options: dict[Option, str]) -> Callable[[str], Option]:
+    """A reader of options by their names."""
+
+    def read(text: str) -> Option:
+        for option, name in options.items():
+            if name == text:
+                return option
+        raise ValueError(f"expected one of {', '.join(options.values())}, found {text!r}")
+
+    return read

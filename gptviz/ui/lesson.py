@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from gptviz.ui import models
+from gptviz.ui.controls import check_layer_and_head
 from gptviz.ui.show import escape
 from gptviz.ui.strip import token_strip
 
@@ -46,7 +47,7 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Readi
     st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
     reading = read()
     if strip:
-        token_strip(reading.tokens, key="tokens", selectable=False)
+        token_strip(reading.tokens, key="tokens")
     return reading
 
 
@@ -65,6 +66,7 @@ def read() -> Reading:
     except (ValueError, OSError) as error:
         st.error(f"The model {escape(name)} cannot be opened. {escape(str(error))}", icon=":material/broken_image:")
         st.stop()
+    check_layer_and_head(model)
     st.sidebar.caption(describe(model))
     trace = models.TRACES.get(model, text, WhatIf())
     if trace.dropped:

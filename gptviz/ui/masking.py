@@ -12,6 +12,8 @@ import streamlit as st
 
 from gptviz.analysis import masking
 from gptviz.figures.style import ink_labels
+from gptviz.ui.address import kept
+from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
 from gptviz.ui.strip import token_strip
@@ -37,15 +39,9 @@ def compared(fingerprint: str, ids: tuple[int, ...], _masked: Trace, _unmasked: 
 
 
 def pick_position(tokens: tuple[str, ...], key: str) -> int:
-    """After which token: a position, in the URL; the last one whenever the sentence changes."""
+    """After which token: a position, in the link; the last one unless another is chosen."""
     last = len(tokens) - 1
-    before = st.session_state.get(f"{key}_of")
-    st.session_state[f"{key}_of"] = tokens
-    if last == 0:
-        return 0
-    if before is not None and before != tokens:
-        st.session_state[key] = last
-    return st.slider("After which token (its position)", 0, last, last, key=key, bind="query-params")
+    return slide("After which token (its position)", 0, last, last, 1, key) if last else 0
 
 
 def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) -> None:
@@ -62,19 +58,19 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) ->
 
 def choose_head(point: dict) -> None:
     """Write the clicked head, across, and its layer, down, into the controls that all pages share."""
-    st.session_state["layer"], st.session_state["head"] = int(point["y"]), int(point["x"])
+    kept()["layer"], kept()["head"] = int(point["y"]), int(point["x"])
 
 
 def choose_position(point: dict) -> None:
-    """Write the clicked position into the page's slider."""
-    st.session_state["mask_at"] = int(point["x"])
+    """Choose the clicked position."""
+    kept()["mask_at"] = str(int(point["x"]))
 
 
 def future_strip(tokens: tuple[str, ...], share: np.ndarray) -> None:
     """The sentence, each token coloured by the share (T,) of its attention that goes to its future."""
     st.caption("Each token as a query: the more colour, the more of its attention went to tokens after it.")
     labels = [f"{x:.2%} on the tokens after it" for x in share]
-    token_strip(tokens, "mask_strip", share, labels=labels, selectable=False)
+    token_strip(tokens, "mask_strip", share, labels=labels)
 
 
 def changes_table(reading: Reading, unmasked: Trace, at: int, n: int = 10) -> pd.DataFrame:

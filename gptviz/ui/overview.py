@@ -11,6 +11,7 @@ import streamlit as st
 from gptviz import folder as folders
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.ui import models
+from gptviz.ui.address import kept
 from gptviz.ui.show import escape
 from gptviz.view import TraceSource
 
@@ -49,7 +50,7 @@ def choose_head(n_layers: int, n_heads: int) -> None:
     """Keep the head that was clicked, for all pages."""
     picked = st.session_state["wall"].pick
     if is_head(picked, n_layers, n_heads):
-        st.session_state["layer"], st.session_state["head"] = picked
+        kept()["layer"], kept()["head"] = picked
 
 
 def describe_models() -> None:

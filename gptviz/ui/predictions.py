@@ -12,8 +12,9 @@ from gptviz.analysis import predictions as analysis
 from gptviz.figures import predictions as figures
 from gptviz.figures.heatmap import heatmap
 from gptviz.figures.style import visible
+from gptviz.ui.address import kept
 from gptviz.ui.continuation import Continuation, Settings
-from gptviz.ui.controls import pick_head, pick_layer, pick_one
+from gptviz.ui.controls import number, pick_head, pick_layer, pick_one, slide
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape, plot, table_with_csv
 from gptviz.ui.strip import draw as draw_strip
@@ -25,7 +26,7 @@ ROWS = {False: "While it was chosen", True: "Once it stood there"}
 def show_distribution(story: Continuation) -> None:
     """The likeliest tokens of the whole vocabulary, and the rest as one bar."""
     p = story.funnel.raw
-    n = st.slider("How many bars", 3, 40, 12, key="next_n", bind="query-params")
+    n = slide("How many bars", 3, 40, 12, 1, "next_n")
     top = analysis.top(p, n)
     tokens = story.reading.model.tokenizer.token_texts(top.ids.tolist())
     drawn = np.flatnonzero(top.ids == story.chosen)
@@ -186,25 +187,21 @@ def show_attention(story: Continuation) -> None:
 def pick_drawn(story: Continuation, rows: np.ndarray) -> int:
     """The position of one drawn token, chosen by number or by a click; the text is coloured by its row."""
     last = len(story.tokens) - 1
-    if not story.start <= st.session_state.get("next_at", last) <= last:
-        st.session_state["next_at"] = last
     place = st.container()
-    label = "Drawn token, by its position"
-    at = st.number_input(label, story.start, last, last, key="next_at", bind="query-params", width=220)
+    at = number("Drawn token, by its position", story.start, last, last, "next_at", width=220)
     row = rows[at - story.start]
     data = {
         "tokens": [visible(token) for token in story.tokens],
         "values": (row / row.max()).round(4).tolist(),
         "labels": [f"weight {weight:.4f}" for weight in row],
         "selected": [at],
-        "diverging": False,
         "selectable": True,
     }
 
     def clicked() -> None:
-        position = int(st.session_state["next_attention_strip"].toggle)
-        if position >= story.start:
-            st.session_state["next_at"] = position
+        position = st.session_state["next_attention_strip"].toggle
+        if position in range(story.start, last + 1):  # it comes from the browser, so it may be anything
+            kept()["next_at"] = position
 
     with place:
         draw_strip(key="next_attention_strip", data=data, on_toggle_change=clicked)

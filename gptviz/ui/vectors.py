@@ -14,7 +14,8 @@ import streamlit as st
 from gptviz.figures import vectors as figures
 from gptviz.figures.style import visible
 from gptviz.ui import strip
-from gptviz.ui.controls import pick_one
+from gptviz.ui.address import kept
+from gptviz.ui.controls import number, pick_one, slide, switch
 from gptviz.ui.show import plot
 
 if TYPE_CHECKING:
@@ -43,26 +44,25 @@ def pick_view(reading: Reading) -> View:
 
 def pick_token(tokens: Sequence[str], place: DeltaGenerator, key: str) -> int:
     """One token of the sentence: clicked in the strip in `place`, or by its number here, which owns the choice."""
-    if st.session_state.get(key, 0) >= len(tokens):  # the sentence has become shorter
-        st.session_state[key] = len(tokens) - 1
-    chosen = st.number_input("Chosen token, from 0", 0, len(tokens) - 1, key=key, bind="query-params")
-    data = {"tokens": [visible(token) for token in tokens], "values": None, "labels": None, "diverging": False}
+    chosen = number("Chosen token, from 0", 0, len(tokens) - 1, 0, key)
+    data = {"tokens": [visible(token) for token in tokens], "values": None, "labels": None}
+
+    def clicked() -> None:
+        kept()[key] = st.session_state[f"{key}_strip"].toggle
+
     with place:
         strip.draw(
             key=f"{key}_strip",
             data=data | {"selected": [chosen], "selectable": True},
-            on_toggle_change=lambda: st.session_state.update({key: int(st.session_state[f"{key}_strip"].toggle)}),
+            on_toggle_change=clicked,
         )
     return chosen
 
 
 def pick_stage(model: LanguageModel, key: str) -> int:
     """0 for the embeddings, l for the residual stream after block l - 1."""
-    last = model.gpt.config.n_layers
-    if st.session_state.get(key, 0) > last:  # the model has become shallower
-        st.session_state[key] = last
     label = "Stage: 0 is the embeddings, then the residual stream after each block"
-    return st.slider(label, 0, last, key=key, bind="query-params")
+    return slide(label, 0, model.gpt.config.n_layers, 0, 1, key)
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,7 @@ def pick_map(view: View) -> View:
     """How the map is drawn."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         dimensions = pick_one("Dimensions", {2: "2", 3: "3"}, key="emb_dims")
-        same_length = st.toggle(
-            "Directions only: every vector scaled to length 1", value=True, key="emb_unit", bind="query-params"
-        )
+        same_length = switch("Directions only: every vector scaled to length 1", "emb_unit", default=True)
     return dataclasses.replace(view, dimensions=dimensions, same_length=same_length)
 
 

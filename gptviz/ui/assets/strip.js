@@ -44,17 +44,15 @@ function paint(chip, token, i, data, style) {
   chip.title = `token ${i}: ${token}${exact ? `\n${exact}` : ""}`;
   chip.setAttribute("aria-label", `token ${i}, ${token}${exact ? `, ${exact}` : ""}`);
   if (data.selectable) chip.setAttribute("aria-pressed", String(data.selected.includes(i)));
-  const value = data.values ? Math.max(-1, Math.min(1, data.values[i])) : 0;
+  const value = data.values ? Math.max(0, Math.min(1, data.values[i])) : 0;
   if (!value) {
     chip.style.background = chip.style.color = "";
     return;
   }
   const page = rgb(style.getPropertyValue("--st-background-color"));
   const dark = luminance(page) < 0.5;
-  const blue = dark ? [99, 190, 230] : [0, 84, 147];
-  const orange = dark ? [255, 178, 102] : [178, 82, 0];
-  const ink = data.diverging && value > 0 ? orange : blue;
-  const share = Math.abs(value) ** 0.8;
+  const ink = dark ? [99, 190, 230] : [0, 84, 147];
+  const share = value ** 0.8;
   const background = page.map((p, c) => Math.round(p + (ink[c] - p) * share));
   chip.style.background = `rgb(${background})`;
   chip.style.color = luminance(background) > 0.19 ? "#101418" : "#ffffff"; // where both contrast the same

@@ -49,6 +49,7 @@ class AttentionView:
         self.rows_sum_to_one = rows_sum_to_one
         self.encoded: tuple[str, bytes] | None = None  # what `encode` returned, here or for the same content before
         self.state = ViewState()  # what is seen at first; yours to set
+        self.largest: float | None = None  # weight at the end of the colours, to compare views; else the largest here
 
     def __repr__(self) -> str:
         return f"AttentionView({self.title!r}, shape={self.shape})"
@@ -176,7 +177,8 @@ class AttentionView:
         header = {
             "kind": "overview", "v": 1, "L": n_layers, "H": n_heads, "T": t, "S": s,
             "factor": self.factor, "P": list(p), "names": self.names, "queries": self.queries, "keys": self.keys,
-            **packed, "axes": ["query", "key"], "largest": round(largest, 6), "rows_sum_to_one": self.rows_sum_to_one,
+            **packed, "axes": ["query", "key"], "largest": round(self.largest or largest, 6),
+            "rows_sum_to_one": self.rows_sum_to_one,
             "heads": join_summaries(heads), "errors": errors, "title": self.title,
         }  # fmt: skip
         read(codes)

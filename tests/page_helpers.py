@@ -13,6 +13,7 @@ PAGES = {
     "home": "gpt/home.py",
     "tokens": "gpt/tokens.py",
     "attention": "gpt/attention.py",
+    "inside-head": "gpt/inside_head.py",
     "masked": "gpt/masked.py",
     "next-token": "gpt/next_token.py",
 }

@@ -95,6 +95,9 @@ def test_medians_leave_out_what_has_no_choice() -> None:
     found = analysis.saturation(*vectors(1), causal=True, scaled=True)
     assert found.largest.tolist() == [1]
     assert found.to_q.tolist() == [0]
-    assert all(math.isnan(value) for value in analysis.medians(found, first=1))
+    *rows, keys = analysis.medians(found, first=1)
+    assert all(math.isnan(value) for value in rows)
+    assert keys == 0, "a key is reached by later queries, too"
     whole = analysis.saturation(*vectors(3), causal=True, scaled=True)
     assert analysis.medians(whole, first=1)[1] == pytest.approx(np.mean(whole.largest[1:]))
+    assert analysis.medians(whole, first=1)[4] == np.median(whole.to_k)

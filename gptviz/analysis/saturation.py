@@ -82,8 +82,8 @@ def saturation(
 
 
 def medians(found: Saturation, first: int = 0) -> tuple[float, ...]:
-    """Median of each measure over its rows, those before `first` left out; NaN where none is left."""
-    parts = (getattr(found, name)[..., first:] for name in MEASURES)
+    """Median of each measure, queries before `first` left out and keys never; NaN where none is left."""
+    parts = (getattr(found, name)[..., 0 if name == "to_k" else first :] for name in MEASURES)
     return tuple(float(np.median(part)) if part.size else math.nan for part in parts)
 
 

@@ -25,6 +25,7 @@ LEAST_CELL, LARGEST_CELL = 12, 44  # pixels
 ROOM = 480  # pixels that the longer side takes while its cells are between the two
 LEAST_NUMBER = 38  # pixels of a cell that holds its value
 CHARACTER = 7.2  # pixels of a character on an axis
+MOST_CLICKS = 1600  # cells that get a point to click; more would slow the browser down
 TITLE_CHARACTER = 8.6  # of the title
 TOP = 66  # pixels for the title and the colour bar
 
@@ -39,6 +40,7 @@ def matrix(
     limit: float | None = None,
     marked: Sequence[Frame] | None = None,
     axes: tuple[str, str] = ("", ""),
+    room: int = ROOM,
 ) -> go.Figure:
     """One matrix, its shape behind its title, the exact value on hover.
 
@@ -50,13 +52,14 @@ def matrix(
         limit: where the scale ends; the largest absolute value if not given. Give pictures that are compared one.
         marked: cells to frame; see `cell`, `row` and `column`.
         axes: what rows and what columns are, in the plural, for the title and on hover.
+        room: pixels that the longer side takes, as far as cells can become smaller.
 
     Raises:
         ValueError: if names and values do not fit, or an unsigned matrix has a value under 0.
     """
     shown, grey = checked(values, rows, columns, signed)
     largest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
-    size = cell_size(*shown.shape)
+    size = cell_size(*shown.shape, room)
     edges = margins(rows, columns)
     across, down = axis(columns, size), axis(rows, size)
     counts = (f"{len(names)} {name}".strip() for names, name in zip((rows, columns), axes, strict=True))
@@ -107,9 +110,9 @@ def checked(
     return shown, grey
 
 
-def cell_size(rows: int, columns: int) -> float:
+def cell_size(rows: int, columns: int, room: int = ROOM) -> float:
     """Pixels of a side of a cell: as large as there is room for, and never so small that it is lost."""
-    return min(max(ROOM / max(rows, columns, 1), LEAST_CELL), LARGEST_CELL)
+    return min(max(room / max(rows, columns, 1), LEAST_CELL), LARGEST_CELL)
 
 
 def cells(values: np.ndarray, signed: bool, axes: tuple[str, str], size: float) -> dict[str, Any]:
@@ -163,6 +166,29 @@ def colours(signed: bool, limit: float, largest: float) -> dict[str, Any]:
             "outlinewidth": 0,
         },
     }
+
+
+def clickable(figure: go.Figure) -> go.Figure:
+    """Put an unseen point on every cell of a matrix, in place, and return it: Streamlit reports no click on a cell.
+
+    Its x is the column and its y the row. Larger matrices than `MOST_CLICKS` cells stay as they are.
+    """
+    shown = figure.data[-1]
+    rows, columns = shown.z.shape
+    if rows * columns > MOST_CLICKS:
+        return figure
+    down, across = (index.ravel() for index in np.indices(shown.z.shape))
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": across,
+        "y": down,
+        "customdata": shown.z.ravel(),
+        "marker": {"symbol": "square", "size": math.floor(cell_size(rows, columns)), "opacity": 0},
+        "hovertemplate": shown.hovertemplate.replace("%{z", "%{customdata"),
+        "showlegend": False,
+    }
+    return go.Figure({"data": [*figure.data, points], "layout": figure.layout}, _validate=False)
 
 
 def frame(place: Frame) -> dict[str, Any]:

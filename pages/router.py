@@ -13,6 +13,7 @@ page = st.navigation(
         "": [st.Page("gpt/home.py", title="Home", icon=":material/home:", default=True)],
         "GPT": [
             st.Page("gpt/tokens.py", title="Tokens and embeddings", icon=":material/segment:", url_path="tokens"),
+            st.Page("gpt/positions.py", title="Positions", icon=":material/straighten:", url_path="positions"),
             st.Page("gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
             st.Page("gpt/inside_head.py", title="Inside a head", icon=":material/zoom_in:", url_path="inside-head"),
             st.Page("gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
@@ -22,3 +23,4 @@ page = st.navigation(
 )
 ui.shared_controls(page.url_path)
 page.run()
+ui.check_numbers()

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "home": "gpt/home.py",
     "tokens": "gpt/tokens.py",
+    "positions": "gpt/positions.py",
     "attention": "gpt/attention.py",
     "inside-head": "gpt/inside_head.py",
     "masked": "gpt/masked.py",

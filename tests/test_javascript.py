@@ -61,7 +61,7 @@ def test_of_the_javascript_itself(node: str, path: Path) -> None:
 
 def test_every_pure_module_has_tests() -> None:
     tested = {path.name.removesuffix(".test.mjs") for path in FILES}
-    assert {"payload", "colour", "pool", "layout", "lines", "state", "modules"} <= tested
+    assert {"payload", "colour", "pool", "layout", "lines", "state", "keys", "words", "modules"} <= tested
 
 
 def test_a_failing_javascript_test_is_a_failure(node: str, tmp_path: Path) -> None:

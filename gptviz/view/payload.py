@@ -3,7 +3,8 @@
 A blob is <u32 little-endian length of the header><header, UTF-8 JSON><zero bytes up to a multiple of 4><payload>.
 A code is 0 where a cell is masked (its score was -inf and its weight is exactly 0), 255 where it is an error, else
 1 + round(253 sqrt(w)), read back as ((code - 1) / 253)**2: the square root spends the codes on small weights, where
-the eye and the sentence need them. A weight in a masked place keeps its code: a leak is to be seen.
+the eye and the sentence need them. A weight in a masked place keeps its code: a leak is to be seen. In an exact window
+a masked cell is -0, which equals 0 and which no softmax gives.
 
 Shapes: L layers, H heads, T queries, S keys, P_t x P_s cells of a pooled picture.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from gptviz.view.pool import max_pool
 
 MASKED, ERROR = 0, 255
+MASKED_WEIGHT = -0.0  # in an exact window
 STEPS = 253  # codes 1 to 254 are weights from 0 to 1
 TOLERANCE = 1e-3  # how far from 1 a row may sum, and how far over 1 a weight may lie: float16 rounds that much
 DECODING_ERROR = 1 / STEPS  # at most, of a decoded weight: half a step of its root, times the sum of two roots

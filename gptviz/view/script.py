@@ -8,8 +8,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "js"
 ORDER = (
-    "payload", "colour", "pool", "layout", "lines", "state",  # pure
-    "canvas", "overview", "matrix", "lines_view", "toolbar", "sentence", "view",  # the page
+    "payload", "colour", "pool", "layout", "lines", "state", "keys", "words",  # pure
+    "pointers", "full_screen", "needs", "canvas", "overview_labels", "overview", "matrix", "matrix_pointer",
+    "lines_view", "toolbar", "sentence", "frame", "host", "pictures", "view",  # the page
 )  # fmt: skip
 IMPORT = re.compile(r"^import\b[^;]*;[ \t]*\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function\b|const\b|let\b|class\b)", re.MULTILINE)

@@ -30,7 +30,7 @@ class ViewState:
         pins: heads to see beside the chosen one, as index layer * H + head; at most 4.
         scale: colour by the weight ("linear"), its root ("sqrt") or its share of the row's largest ("row").
         sort: order of the heads in the overview.
-        mass: share of each query's attention that lines keep, over 0 and up to 1.
+        mass: share of each query's attention that lines keep, over 0 and up to 1; None is 0.9, or 0.5 beyond 64 tokens.
         way: a sentence coloured by what the chosen tokens attend "to", or where attention comes "from".
         window: (q0, q1, k0, k1), the part that is zoomed into, ends left out; None for all.
     """
@@ -43,7 +43,7 @@ class ViewState:
     pins: tuple[int, ...] = ()
     scale: str = "linear"
     sort: str = "place"
-    mass: float = 0.9
+    mass: float | None = None
     way: str = "to"
     window: tuple[int, int, int, int] | None = None
 
@@ -88,16 +88,18 @@ class ViewState:
         return cls(**found)
 
     def fit(self, shape: tuple[int, int, int, int]) -> ViewState:
-        """The nearest state that a view of (L, H, T, S) can show."""
+        """The nearest state that a view of (L, H, T, S) can show. One head alone has no overview and no pins."""
         n_layers, n_heads, t, s = shape
+        single = n_layers * n_heads == 1
         window = self.window and fit_window(self.window, t, s)
         return dataclasses.replace(
             self,
             layer=min(max(self.layer, 0), n_layers - 1),
             head=min(max(self.head, 0), n_heads - 1),
+            mode="matrix" if single and self.mode == "overview" else self.mode,
             queries=tuple(i for i in self.queries if 0 <= i < t),
             keys=tuple(i for i in self.keys if 0 <= i < s),
-            pins=tuple(i for i in self.pins if 0 <= i < n_layers * n_heads)[:MOST_PINS],
+            pins=() if single else tuple(i for i in self.pins if 0 <= i < n_layers * n_heads)[:MOST_PINS],
             window=None if window == (0, t, 0, s) else window,
         )
 

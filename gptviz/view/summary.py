@@ -18,7 +18,8 @@ def summarise_heads(
 ) -> dict[str, np.ndarray | list[str] | None]:
     """What each head looks at, means over its rows that are right.
 
-    In self-attention the first query, which has no choice under a causal mask, is left out unless it is the only one.
+    A row with a single possible key says nothing, and is left out unless all rows are such; so is, in self-attention,
+    the first query, which has no choice under a causal mask.
 
     Args:
         layer: (H, T, S) weights. Where a row does not sum to 1, entropy and distance are of its shares.
@@ -30,15 +31,10 @@ def summarise_heads(
     Returns:
         "entropy" (H,) bits, "distance" (H,) tokens, "first", "previous", "diagonal" (H,) mean weight, "kind" H words,
         and "rows", a dict of the same before the mean, (H, T). NaN where no row counts; "previous" is None for T = 1.
+        The kind is "" where no row has a choice.
     """
     h, t, s = layer.shape
-    counts = np.ones((h, t), dtype=bool)  # rows that go into the means
-    if square and t > 1:
-        counts[:, 0] = False
-    if masked is not None:
-        counts &= ~masked.all(axis=-1)
-    if wrong is not None:
-        counts &= ~wrong
+    counts, chooses = rows_that_count((h, t, s), masked, wrong, square)
     away = np.abs(np.subtract.outer(np.arange(t), np.arange(s))).astype(np.float32) if square else None  # (T, S)
     rows = {"entropy": np.empty((h, t)), "distance": np.empty((h, t)) if square else None, "first": layer[:, :, 0]}
     some = max(1, CACHED // (t * s))
@@ -54,7 +50,24 @@ def summarise_heads(
     before = np.diagonal(layer, offset=-1, axis1=1, axis2=2)  # (H, T - 1), of queries 1 and on
     means["previous"] = mean_where(before, counts[:, 1:]) if square and t > 1 else None
     failed = np.zeros(h, dtype=bool) if wrong is None else wrong.any(axis=-1)
-    return means | {"kind": [ERROR if bad else kind_of(means, i) for i, bad in enumerate(failed)], "rows": rows}
+    kinds = [ERROR if bad else kind_of(means, i) if chooses[i] else "" for i, bad in enumerate(failed)]
+    return means | {"kind": kinds, "rows": rows}
+
+
+def rows_that_count(
+    shape: tuple[int, int, int], masked: np.ndarray | None, wrong: np.ndarray | None, square: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows go into the means of each head, (H, T) bool, and whether one of them has a choice, (H,) bool."""
+    h, t, s = shape
+    possible = np.full((1, t), s) if masked is None else (~masked).sum(axis=-1)  # keys of a row, (1 or H, T)
+    counts = np.broadcast_to(possible > 0, (h, t)).copy()
+    if square and t > 1:
+        counts[:, 0] = False
+    if wrong is not None:
+        counts &= ~wrong
+    choice = counts & (possible > 1)
+    chooses = choice.any(axis=-1)
+    return np.where(chooses[:, None], choice, counts), chooses
 
 
 def row_entropy(weights: np.ndarray, total: np.ndarray) -> np.ndarray:

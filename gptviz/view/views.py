@@ -40,6 +40,7 @@ class AttentionView:
         names: list[str],
         title: str,
         rows_sum_to_one: bool,
+        unit: str,
     ) -> None:
         self.source = source
         self.shape: tuple[int, int, int, int] = tuple(source.shape)  # (L, H, T, S)
@@ -47,6 +48,7 @@ class AttentionView:
         self.masked = masked  # broadcasts to (L, H, T, S), or None
         self.names, self.title = names, title
         self.rows_sum_to_one = rows_sum_to_one
+        self.unit = unit  # what queries and keys are: "token" or "word"
         self.encoded: tuple[str, bytes] | None = None  # what `encode` returned, here or for the same content before
         self.state = ViewState()  # what is seen at first; yours to set
         self.largest: float | None = None  # weight at the end of the colours, to compare views; else the largest here
@@ -98,9 +100,13 @@ class AttentionView:
         return self.window(i, q0, q1, k0, k1)
 
     def window(self, i: int, q0: int, q1: int, k0: int, k1: int) -> bytes:
-        """The blob of a window of any size, as `exact`, which is what a browser may ask for."""
+        """The blob of a window of any size; of those that `exact` allows, a browser may ask for any."""
         layer, head = divmod(self._check_head(i), self.shape[1])
         cells = self.source.layer(layer)[head, q0:q1, k0:k1]
+        masked = self._layer_mask(layer)
+        if masked is not None:
+            own = masked[head % len(masked), q0:q1, k0:k1]
+            cells = np.where(own & (cells == 0), np.float32(payload.MASKED_WEIGHT), cells)
         header = {"kind": "exact", "id": self.id, "i": i, "q0": q0, "q1": q1, "k0": k0, "k1": k1}
         return payload.pack(header, np.ascontiguousarray(cells, dtype="<f4").tobytes())
 
@@ -180,6 +186,7 @@ class AttentionView:
             **packed, "axes": ["query", "key"], "largest": round(self.largest or largest, 6),
             "rows_sum_to_one": self.rows_sum_to_one,
             "heads": join_summaries(heads), "errors": errors, "title": self.title,
+            "unit": self.unit,
         }  # fmt: skip
         read(codes)
         return header, cells
@@ -194,6 +201,7 @@ def attention_view(
     names: Sequence[str] | None = None,
     title: str = "",
     rows_sum_to_one: bool = True,
+    unit: str = "token",
 ) -> AttentionView:
     """Attention of every head at once: an overview, a matrix, lines and the sentence, to click through.
 
@@ -220,6 +228,7 @@ def attention_view(
         title: what this is, in a few words.
         rows_sum_to_one: False for weights that need not, such as the largest of several heads. Otherwise a row that
             does not sum to 1 within 0.001 is shown as an error.
+        unit: what queries and keys are, "token" or, where tokens are joined, "word"; said where distances are.
 
     Raises:
         ValueError: where shapes, tokens, names and mask do not belong together.
@@ -238,7 +247,7 @@ def attention_view(
         raise ValueError(f"expected {n_layers * n_heads} names, one a head, found {len(names)}")
     return AttentionView(
         source, queries, key_names, masked=as_mask(masked, source.shape), names=[plain(str(name)) for name in names],
-        title=plain(title), rows_sum_to_one=rows_sum_to_one,
+        title=plain(title), rows_sum_to_one=rows_sum_to_one, unit=plain(unit),
     )  # fmt: skip
 
 

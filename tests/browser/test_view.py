@@ -283,6 +283,9 @@ def test_the_sentence_shows_the_rows_and_columns_of_the_chosen_tokens(open_view:
     shown = open_view().show(view, {"mode": "sentence", "head": 1})
     tokens = shown.page.locator(".gptviz-sentence .gptviz-token")
     numbers = shown.page.locator(".gptviz-sentence small")
+    shown.page.wait_for_function("document.querySelector('.gptviz-sentence small').textContent.match(/^[0-9]/)")
+    assert numbers.all_inner_texts()[:3] == [f"{w:.3f}" for w in weights[5, :3]]  # the last token, as none is chosen
+    assert [one.get_attribute("aria-pressed") for one in tokens.all()] == ["false"] * 5 + ["true"]
     tokens.nth(4).click()
     shown.page.wait_for_function("document.querySelector('.gptviz-sentence small').textContent.match(/^[0-9]/)")
     assert numbers.all_inner_texts()[:3] == [f"{w:.3f}" for w in weights[4, :3]]
@@ -290,7 +293,7 @@ def test_the_sentence_shows_the_rows_and_columns_of_the_chosen_tokens(open_view:
     shown.page.wait_for_function("document.querySelector('.gptviz-sentence small').textContent.match(/^[0-9]/)")
     assert numbers.all_inner_texts()[:3] == [f"{w:.3f}" for w in weights[4, :3] + weights[5, :3]]
     assert shown.told[-1]["queries"] == [4, 5]
-    shown.page.get_by_role("button", name="Looked at by").click()
+    shown.page.get_by_role("button", name="Attended by").click()
     tokens.nth(1).click()
     shown.page.wait_for_function("document.querySelectorAll('.gptviz-sentence small')[5].textContent.match(/^[0-9]/)")
     assert numbers.all_inner_texts()[3:] == [f"{w:.3f}" for w in weights[3:, 1]]
@@ -348,7 +351,9 @@ def test_two_token_lists_make_a_rectangle(open_view: Callable[..., Shown]) -> No
     assert "query 6 “q6”, key 11 “k11”" in shown.status
     assert shown.data("cells") == "0-7-0-12"
     shown.press("4")
-    assert shown.page.locator(".gptviz-tokens h3").all_inner_texts()[-2:] == ["query: choose here", "key"]
+    assert shown.page.locator(".gptviz-tokens h3").all_inner_texts()[-2:] == [
+        "query: choose here", "key: colour and number: how much the chosen token attends to it"
+    ]  # fmt: skip
 
 
 def test_by_touch_on_a_phone_a_thumb_hits_a_head(open_view: Callable[..., Shown]) -> None:
@@ -445,3 +450,151 @@ def test_two_fingers_move_and_zoom_the_matrix(open_view: Callable[..., Shown]) -
     assert q1 - q0 < 20
     shown.page.evaluate(touch, [["pointerup", 1, x, y], ["pointerup", 2, x, y]])
     shown.page.wait_for_function("told.length === 1")  # the host hears of it when the hand rests, once
+
+
+def test_the_picture_stays_where_it_is_in_every_mode_at_every_width(open_view: Callable[..., Shown]) -> None:
+    measure = """() => {
+      const bar = document.querySelector('.gptviz-toolbar').getBoundingClientRect();
+      const seen = [...document.querySelectorAll('.gptviz-toolbar :is(button, select, input)')]
+        .filter((one) => one.offsetParent).map((one) => one.getBoundingClientRect());
+      return {
+        height: bar.height, top: document.querySelector('.gptviz-body').getBoundingClientRect().top,
+        inside: seen.every((one) => one.left >= bar.left && one.right <= bar.right + 1 && one.bottom <= bar.bottom + 1),
+        rows: new Set(seen.map((one) => Math.round(one.top + one.height / 2))).size,
+      };
+    }"""
+    for width, most in ((836, 1), (780, 2), (390, 2), (360, 2)):
+        shown = open_view(width, 844, has_touch=width < 400).show(causal_view(12, 12, 16), {"layer": 11, "head": 11})
+        found = []
+        for key in ("1", "2", "3", "4", "1", "s", "s", "p"):
+            shown.press(key)
+            found.append(shown.page.evaluate(measure))
+        assert all(one["inside"] and one["rows"] <= most for one in found), (width, found)
+        assert len({(one["height"], one["top"]) for one in found}) == 1, (width, found)
+
+
+def test_one_picture_alone_has_nothing_to_compare(open_view: Callable[..., Shown]) -> None:
+    weights, masked = causal(1, 1, 6)
+    view = attention_view(weights, list("abcdef"), masked=masked, names=["Mean over all heads"])
+    shown = open_view().show(view, {"mode": "overview", "pins": [0]})
+    assert shown.data("mode") == "matrix"
+    buttons = shown.page.locator(".gptviz-toolbar button:visible").all_inner_texts()
+    assert buttons[:3] == ["Matrix", "Lines", "Sentence"]
+    assert not any("Pin" in text or "Overview" in text for text in buttons)
+    assert not shown.page.locator(".gptviz-sort").is_visible()
+    shown.press("1", "p", "o")
+    assert shown.data("mode") == "matrix"
+    assert shown.status == "Mean over all heads, matrix."
+
+
+def test_the_first_escape_only_leaves_full_screen(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view(), {"mode": "matrix"})
+    shown.press("f")
+    shown.page.wait_for_function("document.fullscreenElement === root")
+    shown.page.keyboard.press("Escape")
+    shown.page.wait_for_function("!document.fullscreenElement")
+    assert shown.data("mode") == "matrix"
+    shown.page.wait_for_timeout(500)
+    shown.page.keyboard.press("Escape")
+    assert shown.data("mode") == "overview"
+
+
+def test_where_no_element_may_have_the_screen_it_fills_the_window(open_view: Callable[..., Shown]) -> None:
+    shown = open_view(390, 844, has_touch=True)
+    shown.page.evaluate("delete Element.prototype.requestFullscreen")
+    shown.show(causal_view(), {"mode": "matrix"}, height=400)
+    button = shown.page.get_by_role("button", name="Full screen")
+    button.click()
+    box = shown.root.bounding_box()
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 390, 844)
+    button.click()
+    assert shown.root.bounding_box()["height"] == 400
+    shown.press("f", "Escape")
+    assert shown.root.bounding_box()["height"] == 400
+    assert shown.data("mode") == "matrix"
+
+
+def test_another_order_is_said(open_view: Callable[..., Shown]) -> None:
+    shown = open_view().show(causal_view())
+    shown.press("o")
+    assert shown.status.startswith("Heads sorted by entropy. Head 0.0, ")
+    shown.page.locator(".gptviz-sort select").select_option("kind")
+    assert shown.status.startswith("Heads sorted by kind. ")
+    shown.press("ArrowRight")
+    assert "sorted" not in shown.status
+
+
+def test_ten_tokens_show_their_numbers_but_not_where_they_are_masked(open_view: Callable[..., Shown]) -> None:
+    shown = open_view()
+    shown.page.evaluate("""() => {
+      globalThis.written = [];
+      const write = CanvasRenderingContext2D.prototype.fillText;
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+        if (this.canvas.className === 'gptviz-picture') written.push(text);
+        return write.call(this, text, ...rest);
+      };
+    }""")
+    view = causal_view(t=10)
+    shown.show(view, {"mode": "matrix"})
+    shown.put(view.exact(0))
+    weights = view.source.layer(0)[0][np.tril_indices(10)]
+    shown.page.evaluate("written.length = 0; view.update({ dark: true })")
+    numbers = [text for text in shown.page.evaluate("written") if text[0] in "01<"]
+    assert numbers == ["<.01" if w < 0.005 else f"{w:.2f}" for w in weights]
+
+
+def test_lines_of_many_tokens_are_few_and_counted(open_view: Callable[..., Shown]) -> None:
+    def note() -> str:
+        return shown.page.locator(".gptviz-note").inner_text()
+
+    weights, masked = causal(1, 2, 80)
+    view = attention_view(weights, [f"t{i}" for i in range(80)], masked=masked)
+    shown = open_view().show(view, {"mode": "lines"})
+    shown.put(view.exact(0))
+    rows = np.sort(weights[0, 0], axis=-1)[:, ::-1].astype(np.float64)
+    before = rows.cumsum(axis=-1) - rows  # a line is drawn while those before it hold less than half
+    drawn = (before < 0.5) & (rows > 0)
+    count, share = note().removesuffix(" of the attention: the fewest that hold 50 % of each query").split(" lines, ")
+    assert abs(int(count.split(" of ")[0]) - drawn.sum()) <= 1
+    assert count.split(" of ")[1] == "3,240"
+    assert abs(int(share.rstrip(" %")) - 100 * rows[drawn].sum() / 80) <= 1
+    shown.press("]")
+    assert "55 % of each query" in note()
+    assert shown.told == [] or shown.told[-1]["mass"] == 0.55
+
+
+def test_what_is_cut_off_is_seen_to_go_on(open_view: Callable[..., Shown]) -> None:
+    shown = open_view(390, 844, has_touch=True).show(causal_view(12, 12, 16))
+    stage = shown.page.locator(".gptviz-stage")
+    assert "has-more" in stage.get_attribute("class")
+    shown.page.evaluate("document.querySelector('.gptviz-scroller').scrollTop = 1e6")
+    shown.page.wait_for_function("!document.querySelector('.gptviz-stage').classList.contains('has-more')")
+    shown.press("2")
+    assert "has-more" not in stage.get_attribute("class")
+
+
+def test_few_heads_use_the_room_that_there_is(open_view: Callable[..., Shown]) -> None:
+    shown = open_view(836, 760).show(causal_view(4, 4, 6))
+    boxes = [shown.at(head=head) for head in (0, 1, 4, 12)]
+    assert boxes[1][0] - boxes[0][0] > 190  # a layer a row, numbers beside each head
+    assert boxes[0][0] == boxes[2][0]
+    assert boxes[3][1] - boxes[0][1] > 280
+
+
+def test_beyond_1024_tokens_an_exact_window_says_what_is_masked(open_view: Callable[..., Shown]) -> None:
+    t = 1030
+    weights, masked = causal(1, 1, t)
+    weights[0, 0, 20] = 0
+    weights[0, 0, 20, 5] = 1  # weights of 0 that are not masked
+    view = attention_view(weights, [f"t{i}" for i in range(t)], masked=masked)
+    shown = open_view().show(view, {"mode": "matrix", "window": [10, 30, 0, 40]})
+    shown.page.wait_for_function("root.dataset.exact === 'true'")
+    masked_cell, next_to_it, zero = shown.pixel(q=20, k=21), shown.pixel(q=21, k=22), shown.pixel(q=20, k=19)
+    assert zero == (19, 32, 54, 255)
+    for cell in (masked_cell, next_to_it):
+        assert len(set(cell[:3])) <= 2  # grey
+        assert cell != zero
+    shown.page.mouse.click(*shown.at(q=20, k=21))
+    assert ": masked." in shown.status
+    shown.page.mouse.click(*shown.at(q=20, k=19))
+    assert ": 0.0000." in shown.status

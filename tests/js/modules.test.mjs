@@ -7,7 +7,7 @@ import { test } from "node:test";
 const FOLDER = new URL("../../gptviz/view/js/", import.meta.url);
 const TEXTS = readAll(FOLDER, ".js");
 const TESTS = readAll(new URL(".", import.meta.url), ".mjs");
-const PURE = ["payload.js", "colour.js", "pool.js", "layout.js", "lines.js", "state.js"];
+const PURE = ["payload.js", "colour.js", "pool.js", "layout.js", "lines.js", "state.js", "keys.js", "words.js"];
 const DECLARED = /^(?:export )?(?:async )?(?:function\*?|class|const|let|var) +(?:([\w$]+)|([{[][^=]*[}\]]))/gm;
 
 const FUNCTION = /^((?: {2})?)(?:export )?(?:async )?(?:function )?(\w+\([^\n]*\)) {\n(?:.*\n)*?\1}$/gm; // or a method
@@ -87,7 +87,7 @@ test("files, functions and lines are short", () => {
   const tooLong = [];
   for (const [name, text] of Object.entries({ ...TEXTS, ...TESTS })) {
     const lines = text.split("\n");
-    if (lines.length > 401) tooLong.push(`${name}: ${lines.length} lines`);
+    if (lines.length > 351) tooLong.push(`${name}: ${lines.length} lines`);
     lines.forEach((line, n) => [...line].length > 120 && tooLong.push(`${name}:${n + 1}: over 120 characters`));
     for (const [code, , title] of text.matchAll(FUNCTION)) {
       const length = code.split("\n").length;

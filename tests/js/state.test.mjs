@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { KEYS, keyAction } from "../../gptviz/view/js/keys.js";
 import * as states from "../../gptviz/view/js/state.js";
+import { describe } from "../../gptviz/view/js/words.js";
 import { headerOf, seeded, whole } from "./helpers.mjs";
 
 const HEADER = headerOf({ L: 3, H: 4, T: 6, S: 9 });
@@ -11,7 +13,7 @@ const DEFAULT = states.initialState(HEADER);
 function press(state, keys, header = HEADER) {
   return keys.reduce((now, name) => {
     const shiftKey = name.startsWith("Shift+");
-    const action = states.keyAction({ key: name.replace("Shift+", ""), shiftKey }, now);
+    const action = keyAction({ key: name.replace("Shift+", ""), shiftKey }, now);
     return action ? states.reduce(now, action, header) : now;
   }, state);
 }
@@ -25,7 +27,8 @@ function assertWhole(state, { L, H, T, S }) {
   assert.ok(["overview", "matrix", "lines", "sentence"].includes(state.mode));
   assert.ok(["linear", "sqrt", "row"].includes(state.scale) && ["to", "from"].includes(state.way));
   assert.ok(["place", "entropy", "distance", "first", "kind"].includes(state.sort));
-  assert.ok(state.mass > 0 && state.mass <= 1 && Math.abs(state.mass * 1000 - Math.round(state.mass * 1000)) < 1e-9);
+  const mass = state.mass ?? 1;
+  assert.ok(mass > 0 && mass <= 1 && Math.abs(mass * 1000 - Math.round(mass * 1000)) < 1e-9);
   state.cell.forEach((at, side) => assert.ok(at === null || positions([at], [T, S][side])));
   if (state.window === null) return;
   const [q0, q1, k0, k1] = state.window;
@@ -35,7 +38,7 @@ function assertWhole(state, { L, H, T, S }) {
 test("nothing given is the default, and what a host keeps has the fields of ViewState", () => {
   assertWhole(DEFAULT, HEADER);
   assert.deepEqual(states.sharedState(DEFAULT), {
-    layer: 0, head: 0, mode: "overview", queries: [], keys: [], pins: [], scale: "linear", sort: "place", mass: 0.9,
+    layer: 0, head: 0, mode: "overview", queries: [], keys: [], pins: [], scale: "linear", sort: "place", mass: null,
     way: "to", window: null,
   });
 });
@@ -57,7 +60,7 @@ test("whatever is given, the state is whole", () => {
 
 test("any keys in any order leave a whole state and something to say", () => {
   const random = seeded(20);
-  const names = states.KEYS.flatMap(([, , actions]) => Object.keys(actions));
+  const names = KEYS.flatMap(([, , actions]) => Object.keys(actions));
   const all = [...names, "Shift+ArrowLeft", "Shift+ArrowDown"];
   for (const sizes of [{}, { T: 1 }, { T: 2 }, { L: 3, H: 4, T: 6, S: 9 }, { L: 12, H: 12, T: 200 }]) {
     const header = headerOf(sizes);
@@ -65,7 +68,7 @@ test("any keys in any order leave a whole state and something to say", () => {
     for (let step = 0; step < 600; step++) {
       state = press(state, [all[whole(random, 0, all.length - 1)]], header);
       assertWhole(state, header);
-      const words = states.describe(state, header);
+      const words = describe(state, header);
       assert.ok(words.startsWith(`Head ${state.layer}.${state.head}`) && !/undefined|NaN|null/.test(words), words);
     }
   }
@@ -204,7 +207,7 @@ test("Escape takes one thing back at a time, and then is the host's", () => {
   const once = press(deep, ["Escape"]);
   assert.deepEqual([once.mode, once.cell], ["matrix", [null, null]]);
   assert.equal(press(once, ["Escape"]).mode, "overview");
-  assert.equal(states.keyAction({ key: "Escape" }, DEFAULT), null);
+  assert.equal(keyAction({ key: "Escape" }, DEFAULT), null);
 });
 
 test("zoom by keys is about the cursor; shift and an arrow pans; 0 shows all", () => {
@@ -217,7 +220,7 @@ test("zoom by keys is about the cursor; shift and an arrow pans; 0 shows all", (
   assert.ok(panned[0] < q0 && panned[1] - panned[0] === q1 - q0 && panned[2] === k0);
   const half = { ...state, window: [0, 48, 0, 48] };
   assert.deepEqual(press(half, ["Shift+ArrowRight", "Shift+ArrowDown"], header).window, [6, 54, 6, 54]);
-  assert.equal(states.keyAction({ key: "ArrowUp", shiftKey: true }, state), null);
+  assert.equal(keyAction({ key: "ArrowUp", shiftKey: true }, state), null);
   assert.equal(press(zoomed, ["0"], header).window, null);
   for (const out of ["-", "−"]) assert.equal(press(zoomed, Array(6).fill(out), header).window, null);
   const tall = headerOf({ T: 100, S: 10 }); // more queries than keys: neither side's limit is the other's
@@ -228,6 +231,11 @@ test("zoom by keys is about the cursor; shift and an arrow pans; 0 shows all", (
 });
 
 test("the threshold moves in steps, and stays a share", () => {
+  assert.equal(DEFAULT.mass, null);
+  assert.equal(states.massOf(DEFAULT, HEADER), 0.9);
+  assert.equal(states.massOf(DEFAULT, headerOf({ T: 65 })), 0.5); // of many tokens fewer lines, until one is asked
+  assert.equal(states.massOf({ mass: 0.9 }, headerOf({ T: 65 })), 0.9);
+  assert.equal(press(states.initialState(headerOf({ T: 65 })), ["]"], headerOf({ T: 65 })).mass, 0.55);
   assert.equal(press(DEFAULT, ["]"]).mass, 0.95);
   assert.equal(press(DEFAULT, Array(9).fill("]")).mass, 1);
   assert.equal(press(DEFAULT, Array(40).fill("[")).mass, 0.05);
@@ -243,82 +251,20 @@ test("scales, orders and ways go round", () => {
   }
 });
 
-// Keys ---------------------------------------------------------------------------------------------------------------
-
-test("every action that there is can be done by a key, but for what only a pointer has", () => {
-  const mode = { ...DEFAULT, mode: "matrix", window: [0, 5, 0, 5], cell: [0, 0] };
-  const types = new Set();
-  for (const [, , actions] of states.KEYS) {
-    for (const make of Object.values(actions)) {
-      for (const shiftKey of [false, true]) types.add(make(mode, { shiftKey })?.type);
-    }
-  }
-  const message = (() => {
-    try {
-      states.reduce(DEFAULT, { type: "?" }, HEADER);
-    } catch (error) {
-      return error.message;
-    }
-  })();
-  const all = message.match(/of (.*), found/)[1].split(", ");
-  const byPointer = { pick: "move", point: "move", toggle: "open", window: "zoom" }; // what a key does instead
-  for (const type of all) assert.ok(types.has(byPointer[type] ?? type), `no key for "${type}"`);
+test("one picture alone has no overview, no pins, and Escape stays in it", () => {
+  const header = headerOf({ T: 4 });
+  const only = states.initialState(header, { mode: "overview", pins: [0] });
+  assert.deepEqual([only.mode, only.pins], ["matrix", []]);
+  assert.equal(press(only, ["1"], header).mode, "matrix");
+  assert.equal(press(only, ["3", "Escape"], header).mode, "matrix");
+  assert.deepEqual(press(only, ["p"], header).pins, []);
+  assert.equal(states.initialState(headerOf({ H: 2, T: 4 })).mode, "overview");
 });
 
-test("no key is bound twice, and the help names every one", () => {
-  const names = states.KEYS.flatMap(([, , actions]) => Object.keys(actions));
-  assert.equal(new Set(names).size, names.length);
-  const written = {
-    ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓",
-    " ": "Space", "=": "+", "-": "−", // "=" is "+" without Shift
-  };
-  for (const [label, does, actions] of states.KEYS) {
-    assert.ok(does.length > 5);
-    for (const key of Object.keys(actions)) assert.ok(label.includes(written[key] ?? key), `${key}: ${label}`);
-  }
-});
-
-test("the browser's own keys and those of fields and buttons are left alone", () => {
-  const none = [
-    { key: "f", ctrlKey: true }, { key: "s", metaKey: true }, { key: "ArrowLeft", altKey: true }, { key: "Tab" },
-    { key: "p", isComposing: true }, { key: "F5" }, { key: "toString" }, { key: "p", target: { tagName: "INPUT" } },
-    { key: "ArrowDown", target: { tagName: "SELECT" } }, { key: "Enter", target: { tagName: "BUTTON" } },
-    { key: " ", target: { tagName: "BUTTON" } },
-  ];
-  for (const event of none) assert.equal(states.keyAction(event, DEFAULT), null, JSON.stringify(event));
-  assert.deepEqual(states.keyAction({ key: "P", shiftKey: true }, DEFAULT), { type: "pin" }); // as with Caps Lock
-  assert.deepEqual(states.keyAction({ key: "p", target: { tagName: "BUTTON" } }, DEFAULT), { type: "pin" });
-});
-
-// Words --------------------------------------------------------------------------------------------------------------
-
-test("the words for a screen reader", () => {
-  const header = headerOf({ H: 2, T: 3, queries: ["My", "·dog", "·has"] });
-  Object.assign(header.heads, { entropy: [1.234, null], distance: [2.56, 1], first: [0.627, 0.2] });
-  header.heads.kind = ["first token", "error"];
-  header.errors = { 1: "row 2 sums to 0.7" };
-  const state = states.initialState(header, { pins: [0] });
-  const say = (given, ...more) => states.describe({ ...state, ...given }, header, ...more);
-  const badge = "first token, entropy 1.23 bits, mean distance 2.6 tokens, 63 % on the first token";
-  assert.equal(say({}), `Head 0.0, ${badge}, pinned.`);
-  assert.equal(
-    say({ head: 1 }), "Head 0.1, error, mean distance 1.0 tokens, 20 % on the first token. Error: row 2 sums to 0.7."
-  );
-  const reading = { w: 0.53, exact: true, masked: false, error: false, block: 1 };
-  const cell = { mode: "matrix", cell: [1, 0] };
-  assert.equal(say(cell, reading), "Head 0.0, query 1 “·dog”, key 0 “My”: 0.5300.");
-  assert.equal(say(cell, { ...reading, exact: false }), "Head 0.0, query 1 “·dog”, key 0 “My”: ≈ 0.53.");
-  assert.equal(say(cell, { ...reading, w: 0, masked: true }), "Head 0.0, query 1 “·dog”, key 0 “My”: masked.");
-  assert.equal(say(cell), "Head 0.0, query 1 “·dog”, key 0 “My”: not loaded yet.");
-  assert.equal(
-    say({ mode: "lines", cell: [2, null], queries: [2] }, null, [{ at: 0, reading }]),
-    "Head 0.0, query 2 “·has”, chosen: most with key 0 “My” 0.5300."
-  );
-  const chosen = say({ mode: "sentence", queries: [0, 1] });
-  assert.equal(chosen, "Head 0.0, sentence, pinned. Chosen: query 0 “My”, query 1 “·dog”.");
-});
-
-test("keys of another text are named with their own tokens", () => {
-  const state = { ...DEFAULT, mode: "matrix", cell: [5, 8] };
-  assert.equal(states.describe(state, HEADER), "Head 0.0, query 5 “q5”, key 8 “k8”: not loaded yet.");
+test("where no token is chosen the sentence is coloured by the last query, or by the first key", () => {
+  const choice = (given) => states.sentenceChoice({ ...DEFAULT, ...given }, HEADER);
+  assert.deepEqual(choice({}), { from: "query", coloured: "key", chosen: [5] });
+  assert.deepEqual(choice({ way: "from" }), { from: "key", coloured: "query", chosen: [0] });
+  assert.deepEqual(choice({ queries: [1, 2] }).chosen, [1, 2]);
+  assert.equal(describe({ ...DEFAULT, mode: "sentence" }, HEADER), "Head 0.0, sentence. Chosen: query 5 “q5”.");
 });

@@ -17,7 +17,8 @@ STATES = st.builds(
     ViewState,
     layer=st.integers(0, 40), head=st.integers(0, 40), mode=st.sampled_from(MODES), queries=PLACES, keys=PLACES,
     pins=st.lists(st.integers(0, 500), max_size=4, unique=True).map(tuple), scale=st.sampled_from(SCALES),
-    sort=st.sampled_from(SORTS), mass=st.integers(1, 1000).map(lambda n: n / 1000), way=st.sampled_from(WAYS),
+    sort=st.sampled_from(SORTS), way=st.sampled_from(WAYS),
+    mass=st.none() | st.integers(1, 1000).map(lambda n: n / 1000),
     window=st.none() | SPANS.map(lambda s: (s[0], s[0] + s[1], s[2], s[2] + s[3])),
 )  # fmt: skip
 JSON = st.recursive(
@@ -60,7 +61,8 @@ def test_any_json_means_a_state_that_fits(given_: object, shape: tuple) -> None:
     assert all(0 <= i < s for i in state.keys)
     assert all(0 <= i < n_layers * n_heads for i in state.pins)
     assert len(state.pins) <= 4
-    assert 0 < state.mass <= 1
+    assert state.mass is None or 0 < state.mass <= 1
+    assert n_layers * n_heads > 1 or (state.mode != "overview" and not state.pins)  # one picture has no others
     assert state.mode in MODES
     if state.window:
         q0, q1, k0, k1 = state.window

@@ -84,7 +84,25 @@ def test_kinds_by_example() -> None:
     assert kinds([0.6 * previous + 0.4 * np.eye(t)]) == ["previous token"]
     assert kinds([0.4 * previous + 0.3 * first + 0.3 * np.eye(t)]) == ["spread"]
     assert kinds([np.eye(t)], square=False) == ["spread"]
-    assert kinds(np.ones((1, 1, 1))) == ["first token"]
+
+
+def test_rows_with_one_possible_key_say_nothing() -> None:
+    t = 5
+    weights = np.zeros((1, t, t))
+    weights[0, 2:, 1] = 1  # all but two rows look at token 1
+    hidden = ~np.tri(t, dtype=bool)
+    hidden[:, 0] = True  # the first token is hidden: row 0 has no key, row 1 only itself
+    weights[0, 1, 1] = 1
+    seen = summarise_heads(weights.astype(np.float32), hidden[None])
+    assert seen["kind"] == ["spread"]
+    assert seen["diagonal"][0] == 0  # row 1, on the diagonal, does not count
+    np.testing.assert_allclose(seen["distance"], np.mean([1, 2, 3]))
+    two = hidden[None, :2, :2]
+    seen = summarise_heads(np.array([[[0, 0], [0, 1]]], dtype=np.float32), two)
+    assert seen["kind"] == [""]
+    assert seen["diagonal"][0] == 1  # the only row there is
+    assert kinds(np.ones((1, 1, 1))) == [""]
+    assert kinds(np.ones((2, 3, 1)), square=False) == ["", ""]
 
 
 def test_certain_rows_have_no_entropy_and_even_ones_the_most() -> None:

@@ -6,37 +6,38 @@ const FEWEST = 4; // cells a side of the smallest window
 const LINE = 1.25; // height of a label in font sizes
 
 /**
- * Panels in rows, each with its label under it.
+ * Panels in rows, each with its label under it or beside it.
  * @param {Object} given
  * @param {number} given.n panels
  * @param {number} given.width pixels in all
  * @param {number} [given.ratio] height of a panel over its width: T / S
  * @param {number} [given.gap] pixels between panels
  * @param {number} [given.label] pixels of text under each
+ * @param {number} [given.side] pixels of text to the right of each
  * @param {number} [given.min] smallest width of a panel in pixels
  * @param {number} [given.max] largest
  * @param {number} [given.columns] panels a row; else as many as fit at `min` width
- * @returns {{columns: number, size: [number, number], height: number, gap: number, label: number,
+ * @returns {{columns: number, size: [number, number], height: number, gap: number, label: number, side: number,
  *   boxes: {x: number, y: number, w: number, h: number}[]}} boxes of the pictures, without their labels
  */
-export function gridLayout({ n, width, ratio = 1, gap = 8, label = 16, min = 64, max = 200, columns }) {
-  const fit = Math.max(1, Math.floor((width + gap) / (min + gap)));
+export function gridLayout({ n, width, ratio = 1, gap = 8, label = 16, side = 0, min = 64, max = 200, columns }) {
+  const fit = Math.max(1, Math.floor((width + gap) / (min + side + gap)));
   const across = Math.max(1, Math.min(columns ?? fit, fit, n));
-  const w = Math.max(1, Math.min(max, Math.floor((width + gap) / across) - gap));
+  const w = Math.max(1, Math.min(max, Math.floor((width + gap) / across) - gap - side));
   const h = Math.max(8, Math.round(w * ratio));
   const down = h + label + gap;
-  const box = (_, i) => ({ x: (i % across) * (w + gap), y: Math.floor(i / across) * down, w, h });
+  const box = (_, i) => ({ x: (i % across) * (w + side + gap), y: Math.floor(i / across) * down, w, h });
   const height = Math.max(0, Math.ceil(n / across) * down - gap);
-  return { columns: across, size: [w, h], height, gap, label, boxes: Array.from({ length: n }, box) };
+  return { columns: across, size: [w, h], height, gap, label, side, boxes: Array.from({ length: n }, box) };
 }
 
 /** The panel at a point, its label included, or -1 between panels. @returns {number} its place in `boxes` */
-export function hitGrid({ boxes, columns, size, gap, label }, x, y) {
-  const column = Math.floor(x / (size[0] + gap));
+export function hitGrid({ boxes, columns, size, gap, label, side }, x, y) {
+  const column = Math.floor(x / (size[0] + side + gap));
   const row = Math.floor(y / (size[1] + label + gap));
   const place = row * columns + column;
   const box = column >= 0 && column < columns && row >= 0 ? boxes[place] : undefined;
-  return box && x < box.x + box.w && y < box.y + box.h + label ? place : -1;
+  return box && x < box.x + box.w + side && y < box.y + box.h + label ? place : -1;
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 
 const FAINTEST = 0.06; // opacity of a weight of nearly 0: still seen
+const FAINTEST_OF_MANY = 0.03;
 
 /**
  * The keys that hold `mass` of a row, largest first: as few as possible. Weights of 0 are never kept.
@@ -69,9 +70,14 @@ export function lineSet({ row, T, queries = [], keys = [], mass = 0.9, hovered =
   return lines;
 }
 
-/** Opacity of a line by its weight alone: it is the same however many heads are drawn. */
-export function lineOpacity(weight) {
-  return FAINTEST + (1 - FAINTEST) * Math.sqrt(Math.min(1, Math.max(0, weight)));
+/**
+ * Opacity of a line by its weight alone: it is the same however many heads are drawn. Small weights are lifted by the
+ * square root, but not where thousands of them would become one surface.
+ * @param {boolean} [crowded] see `isCrowded` of state.js
+ */
+export function lineOpacity(weight, crowded = false) {
+  const share = Math.min(1, Math.max(0, weight));
+  return crowded ? FAINTEST_OF_MANY + (1 - FAINTEST_OF_MANY) * share : FAINTEST + (1 - FAINTEST) * Math.sqrt(share);
 }
 
 /**

@@ -4,8 +4,12 @@ import { cutText, drawTip, rowIsWrong } from "./canvas.js";
 import { errorColours, headColours } from "./colour.js";
 import { columnsGeometry, hitLine, hitToken, lineEnds, lineOpacity, lineSet } from "./lines.js";
 import { exactText, roughText, rowAt } from "./payload.js";
+import { isCrowded, massOf } from "./state.js";
+import { headText } from "./words.js";
 
-const ROW = 24; // CSS pixels
+const ROW = { least: 24, most: 46 }; // CSS pixels: few tokens share the height that there is
+const LARGE_ROW = 34; // from here on there is room for larger letters
+const STEPS = 32; // of opacity
 const TOP = 26; // the names of the two columns, which stay in place
 const NUMBER = 54; // width of one head's numbers
 const MOST_CELLS = 1 << 16; // see `isLong`
@@ -24,27 +28,30 @@ export function layoutLines(view) {
   const heads = drawnHeads(view.state, header, view.theme.dark);
   const half = view.width / 2 - 45; // the lines need some room
   const numbers = Math.max(1, Math.min(heads.length, Math.floor((half * 0.55) / NUMBER)));
-  const longest = longestToken(view);
+  const each = Math.floor((view.height - TOP - 6) / Math.max(header.T, header.S));
+  const row = Math.max(ROW.least, Math.min(ROW.most, each));
+  const longest = longestToken(view, row);
   const margin = Math.min(longest + 16 + numbers * NUMBER, half);
-  const geometry = columnsGeometry({ T: header.T, S: header.S, width: view.width, margin, row: ROW, top: TOP });
+  const geometry = columnsGeometry({ T: header.T, S: header.S, width: view.width, margin, row, top: TOP });
   return { geometry, heads, numbers, margin, contentHeight: geometry.height + 6 };
 }
 
 /** Width of the longest token in CSS pixels; long ones are cut, and measured once per dataset and font. */
-function longestToken(view) {
+function longestToken(view, row) {
   const { header } = view.dataset;
-  const key = `${header.id} ${view.theme.code}`;
+  const font = tokenFont(view.theme, row);
+  const key = `${header.id} ${font}`;
   if (view.longest?.key !== key) {
     const context = view.overlay.getContext("2d");
-    context.font = tokenFont(view.theme);
+    context.font = font;
     const lengths = [...header.queries, ...(header.keys ?? [])].map((token) => Math.min(token.length, 30));
     view.longest = { key, width: context.measureText("0".repeat(Math.max(1, ...lengths))).width };
   }
   return view.longest.width;
 }
 
-function tokenFont(theme, bold = false) {
-  return `${bold ? "700 " : ""}15px ${theme.code}`;
+function tokenFont(theme, row, bold = false) {
+  return `${bold ? "700 " : ""}${row < LARGE_ROW ? 15 : 18}px ${theme.code}`;
 }
 
 /** Paint all lines that are kept, or those of the chosen tokens. */
@@ -52,8 +59,24 @@ export function paintLines(view, context) {
   const layout = (view.lines = layoutLines(view));
   context.clearRect(0, 0, view.width, view.height);
   const sets = linesOf(view, layout, null);
+  layout.sets = sets;
   const { queries, keys } = view.state;
   paintSets(view, context, layout, sets, queries.length + keys.length > 0 ? { queries, keys } : null);
+}
+
+/** How many lines are drawn, of how many, and what share of the attention they hold. */
+export function drawnText(view) {
+  const sum = (of) => view.lines.sets.reduce((total, set) => total + of(set), 0);
+  const { header } = view.dataset;
+  const all = sum((set) => set.rows.count);
+  const mass = sum((set) => set.rows.mass);
+  if (!all) return "";
+  const held = sum((set) => set.lines.reduce((total, { w }) => total + w, 0));
+  const number = (n) => n.toLocaleString("en");
+  const which = `each ${header.axes[0]}${isLong(header) ? " in sight" : ""}`;
+  const rule = `the fewest that hold ${Math.round(100 * massOf(view.state, header))} % of ${which}`;
+  const lines = `${number(sum((set) => set.lines.length))} of ${number(all)} lines`;
+  return `${lines}, ${Math.round((100 * held) / mass)} % of the attention: ${rule}`;
 }
 
 /** Only the lines of the token under the pointer, with their numbers; over the others. */
@@ -85,64 +108,79 @@ export function revealToken(view) {
   const first = queries.length ? { side: "query", at: queries[0] } : keys.length ? { side: "key", at: keys[0] } : null;
   const token = linesCursor(view.state) ?? first;
   if (!token) return view.scrollTop;
-  const y = geometry.y(token.side, token.at);
-  if (y - ROW < view.scrollTop + TOP) return Math.max(0, y - TOP - ROW);
-  return y + ROW > view.scrollTop + view.height ? y + ROW - view.height : view.scrollTop;
+  const [y, { row }] = [geometry.y(token.side, token.at), geometry];
+  if (y - row < view.scrollTop + TOP) return Math.max(0, y - TOP - row);
+  return y + row > view.scrollTop + view.height ? y + row - view.height : view.scrollTop;
 }
 
 /**
- * The kept lines of each drawn head: [{i, colour, lines, isExact}]; only those of a token where one is hovered. Of long
- * texts only the queries in sight have lines: thousands of others would cross the picture from end to end.
+ * The kept lines of each drawn head: [{i, colour, lines, rows}], see `rowsOf`; only those of a token where one is
+ * hovered. Of long texts only the queries in sight have lines: thousands of others would cross the picture.
  */
 function linesOf(view, layout, hovered) {
   const { dataset, state } = view;
   const { T, S } = dataset.header;
-  const { queries, keys, mass } = state;
-  const first = Math.max(0, Math.floor((view.scrollTop - TOP) / ROW));
-  const last = Math.min(T, Math.ceil((view.scrollTop + view.height) / ROW));
+  const { queries, keys } = state;
+  const mass = massOf(state, dataset.header);
+  const [first, last] = inSight(view, layout.geometry, T);
   const one = hovered?.side === "query" || (!hovered && queries.length > 0);
   const window = isLong(dataset.header) && !one ? [Math.min(first, last), last, 0, S] : null;
   return layout.heads.map(({ i, colour }) => {
     if (isLong(dataset.header) || one) {
       const rows = rowsOf(view, i);
       const given = { row: rows.of, T, queries, keys, mass, hovered, window };
-      return { i, colour, lines: lineSet(given), isExact: rows.isExact };
+      return { i, colour, lines: lineSet(given), rows };
     }
-    const { lines, isExact } = allLines(view, i);
+    const { lines, rows } = allLines(view, i, mass);
     const ends = hovered ? [hovered.at] : keys;
-    return { i, colour, lines: ends.length ? lines.filter(({ k }) => ends.includes(k)) : lines, isExact };
+    return { i, colour, lines: ends.length ? lines.filter(({ k }) => ends.includes(k)) : lines, rows };
   });
 }
 
+/** The first and the end of n tokens of a column that are in sight. */
+function inSight(view, { row }, n) {
+  const first = Math.max(0, Math.floor((view.scrollTop - TOP) / row));
+  return [first, Math.min(n, Math.ceil((view.scrollTop + view.height) / row))];
+}
+
 /** Whether a text has more cells than can all be drawn as lines at once. */
-export function isLong({ T, S }) {
+function isLong({ T, S }) {
   return T * S > MOST_CELLS;
 }
 
 /** All lines of a head, kept until the data or the threshold is another: the pointer asks for them at every move. */
-function allLines(view, i) {
-  const { dataset, state } = view;
-  const key = `${dataset.id} ${state.mass} ${dataset.exact.length} ${dataset.heads.size}`;
+function allLines(view, i, mass) {
+  const { dataset } = view;
+  const key = `${dataset.id} ${mass} ${dataset.exact.length} ${dataset.heads.size}`;
   if (view.kept?.key !== key) view.kept = { key, heads: new Map() };
   let found = view.kept.heads.get(i);
   if (!found) {
     const rows = rowsOf(view, i);
-    found = { lines: lineSet({ row: rows.of, T: dataset.header.T, mass: state.mass }), isExact: rows.isExact };
+    found = { lines: lineSet({ row: rows.of, T: dataset.header.T, mass }), rows };
     view.kept.heads.set(i, found);
   }
   return found;
 }
 
-/** The rows of a head; `isExact` says whether all that were asked for came from exact windows. */
+/**
+ * The rows of a head, and what is known of those that were asked for: whether all came from exact windows, how many of
+ * their weights are not 0, and what these sum to.
+ * @returns {{of: function(number): ?Float32Array, exact: boolean, count: number, mass: number}}
+ */
 function rowsOf(view, i) {
-  let exact = true;
-  const of = (q) => {
+  const rows = { exact: true, count: 0, mass: 0 };
+  rows.of = (q) => {
     const row = rowAt(view.dataset, i, q);
     if (!row) view.needHead(i);
-    if (!row?.exact) exact = false;
-    return row && !rowIsWrong(view.dataset, i, q) ? row.weights : null;
+    if (!row?.exact) rows.exact = false;
+    if (!row || rowIsWrong(view.dataset, i, q)) return null;
+    for (const w of row.weights) {
+      if (w > 0) rows.count += 1;
+      rows.mass += w;
+    }
+    return row.weights;
   };
-  return { of, isExact: () => exact };
+  return rows;
 }
 
 function paintSets(view, context, layout, sets, chosen) {
@@ -160,20 +198,21 @@ function paintSets(view, context, layout, sets, chosen) {
   paintTitles(view, context, geometry);
 }
 
-/** Lines by opacity, in 24 steps: one stroke per step and not per line. Opacity is the weight's and nothing else's. */
+/** Lines by opacity, in few steps: one stroke per step and not per line. Opacity is the weight's and nothing else's. */
 function strokeLines(view, context, geometry, { colour, lines }, slot, slots) {
-  const steps = Array.from({ length: 25 }, () => []);
+  const crowded = isCrowded(view.dataset.header);
+  const steps = Array.from({ length: STEPS + 1 }, () => []);
   for (const line of lines) {
     const ends = lineEnds(geometry, line, slot, slots);
     const [top, bottom] = [Math.min(ends[1], ends[3]), Math.max(ends[1], ends[3])];
     if (bottom < view.scrollTop || top > view.scrollTop + view.height) continue;
-    steps[Math.round(24 * lineOpacity(line.w))].push(ends);
+    steps[Math.round(STEPS * lineOpacity(line.w, crowded))].push(ends);
   }
   context.strokeStyle = colour;
   steps.forEach((ends, step) => {
     if (!ends.length) return;
-    context.globalAlpha = step / 24;
-    context.lineWidth = 1 + (2 * step) / 24;
+    context.globalAlpha = step / STEPS;
+    context.lineWidth = 1 + (2 * step) / STEPS;
     context.beginPath();
     for (const [x0, y0, x1, y1] of ends) {
       context.moveTo(x0 + 3, y0 - view.scrollTop);
@@ -189,15 +228,14 @@ function paintColumn(view, context, layout, side, strong) {
   const { geometry, margin, numbers } = layout;
   const { theme } = view;
   const tokens = side === "query" ? header.queries : (header.keys ?? header.queries);
-  const first = Math.max(0, Math.floor((view.scrollTop - TOP) / ROW));
-  const last = Math.min(tokens.length, Math.ceil((view.scrollTop + view.height) / ROW));
+  const [first, last] = inSight(view, geometry, tokens.length);
   context.textAlign = side === "query" ? "right" : "left";
   context.textBaseline = "middle";
   const x = side === "query" ? geometry.left - 5 : geometry.right + 5;
   const room = margin - 12 - numbers * NUMBER;
   for (let at = first; at < last; at++) {
     const bold = strong?.has(at) ?? false;
-    context.font = tokenFont(theme, bold);
+    context.font = tokenFont(theme, geometry.row, bold);
     const wrong = side === "query" && layout.heads.some(({ i }) => rowIsWrong(view.dataset, i, at));
     context.fillStyle = wrong ? `rgb(${errorColours()[0].join(" ")})` : bold ? theme[side] : theme.text;
     const text = cutText(context, wrong ? `error ${tokens[at]}` : tokens[at], room);
@@ -217,7 +255,8 @@ function paintLineNumbers(view, context, layout, sets, { queries, keys }) {
       context.textAlign = side === "key" ? "right" : "left";
       const x = side === "key" ? view.width - outer : outer;
       const y = geometry.y(side, at) - view.scrollTop;
-      if (y > -ROW && y < view.height + ROW) context.fillText(lineNumber(w, set.isExact()), x, y);
+      const seen = y > -geometry.row && y < view.height + geometry.row;
+      if (seen) context.fillText(lineNumber(w, set.rows.exact), x, y);
     };
     if (queries.length) endSums(set.lines, "k").forEach((w, at) => write("key", at, w));
     else if (keys.length) endSums(set.lines, "q").forEach((w, at) => write("query", at, w));
@@ -264,13 +303,13 @@ function tipOfLine(view, layout, event, y) {
   const { header } = view.dataset;
   const sets = linesOf(view, layout, null);
   for (let slot = sets.length - 1; slot >= 0; slot--) {
-    const { i, lines, isExact } = sets[slot];
+    const { i, lines, rows } = sets[slot];
     const n = hitLine(layout.geometry, lines, event.x, y, 4, slot, sets.length);
     if (n < 0) continue;
     const { q, k, w } = lines[n];
     const keys = header.keys ?? header.queries;
     const what = `${header.axes[0]} ${q} ${header.queries[q]} → ${header.axes[1]} ${k} ${keys[k]}`;
-    return { tip: [`head ${header.names[i]}  ${lineNumber(w, isExact())}`, what], x: event.x, y: event.y };
+    return { tip: [`${headText(header.names[i])}  ${lineNumber(w, rows.exact)}`, what], x: event.x, y: event.y };
   }
   return null;
 }

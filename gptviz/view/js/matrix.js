@@ -2,15 +2,17 @@
 
 import { cutText, drawTip, imageOf, outline, pinDisc } from "./canvas.js";
 import { colourOf, headColours, inkOn } from "./colour.js";
-import { axisGeometry, axisMargins, zoomTo } from "./layout.js";
+import { axisGeometry, axisMargins } from "./layout.js";
 import { readingAt, weightText } from "./payload.js";
 import { chosenHead } from "./state.js";
+import { headText } from "./words.js";
 
-const TITLE = 24; // height of a head's name over its matrix, CSS pixels
+export const TITLE = 24; // height of a head's name over its matrix, CSS pixels
 const LABEL_SIZE = 14;
 const LARGEST_CELL = 110;
 const LEAST_MARGIN = { left: 66, top: 44 }; // the names of the axes stand in the corner
-const NUMBER_CELL = 44; // cells as large as this have room for their weight
+const NUMBER_CELL = 30; // cells as large as this have room for their weight with two decimals,
+const LARGE_NUMBER_CELL = 70; // and as this with three
 const BETWEEN = 16;
 
 /** The heads of the matrix view: the chosen one first. */
@@ -123,7 +125,9 @@ function paintGrid(view, context, axes, x, y) {
 function paintWeights(view, context, axes, frame) {
   if (axes.cell[0] < NUMBER_CELL) return;
   const [q0, q1, k0, k1] = axes.window;
-  context.font = `${axes.cell[0] > 64 ? 15 : 13}px ${view.theme.font}`;
+  const side = axes.cell[0];
+  const digits = side >= LARGE_NUMBER_CELL ? 3 : 2;
+  context.font = `${side >= LARGE_NUMBER_CELL ? 17 : side >= 44 ? 15 : side >= 34 ? 13 : 12}px ${view.theme.font}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   for (let q = q0; q < q1; q++) {
@@ -134,7 +138,9 @@ function paintWeights(view, context, axes, frame) {
       const look = { scale: view.state.scale, largest: view.largest(), rowLargest, dark: view.theme.dark };
       context.fillStyle = inkOn(colourOf(reading.w, look));
       const [x, y] = axes.toPixel(q, k0 + n);
-      const text = reading.w > 0 && reading.w < 0.005 ? "<.01" : reading.w.toFixed(2);
+      const least = 10 ** -digits;
+      const tiny = reading.w > 0 && reading.w < least / 2; // 0.00 would say that it is 0
+      const text = tiny ? `<${String(least).slice(1)}` : reading.w.toFixed(digits);
       context.fillText(text, frame.x + x + axes.cell[0] / 2, frame.y + TITLE + y + axes.cell[1] / 2);
     }
   }
@@ -150,7 +156,7 @@ function paintName(view, context, frame, name, pinColour) {
     x += 18;
   }
   context.fillStyle = view.theme.text;
-  context.fillText(`head ${name}`, x, frame.y + TITLE / 2);
+  context.fillText(headText(name), x, frame.y + TITLE / 2);
 }
 
 function paintAxes(view, context, axes, frame) {
@@ -291,66 +297,6 @@ function tipOfCell(view, layout, { q, k }) {
   });
   const errors = layout.frames.flatMap(({ i }) => (header.errors?.[i] ? [`error: ${header.errors[i]}`] : []));
   return [...values, `${header.axes[0]} ${q}  ${header.queries[q]}`, `${header.axes[1]} ${k}  ${keys[k]}`, ...errors];
-}
-
-// Pointer -------------------------------------------------------------------------------------------------------------
-
-function pointedFrameCell(view, x, y, clamp = false) {
-  const { axes, frames, width, height } = view.matrix ?? { frames: [] };
-  const frame = frames.find((one) => x >= one.x && x < one.x + width && y >= one.y && y < one.y + height) ?? null;
-  const inside = clamp ? view.band.frame : frame;
-  if (!inside) return null;
-  let [left, top] = [x - inside.x, y - inside.y - TITLE];
-  if (clamp) {
-    left = Math.min(axes.left + axes.size[0] - 0.01, Math.max(axes.left, left));
-    top = Math.min(axes.top + axes.size[1] - 0.01, Math.max(axes.top, top));
-  }
-  const cell = axes.toCell(left, top);
-  return cell && { ...cell, i: inside.i, frame: inside };
-}
-
-/** Pointer over the matrix: crosshair, choose, rubber band, move, zoom. */
-export function pointMatrix(view, kind, event) {
-  if (!view.matrix) return;
-  const { T, S } = view.dataset.header;
-  const cell = pointedFrameCell(view, event.x, event.y, kind === "drag" && view.band !== null);
-  if (kind === "hover") view.setHover(cell && { q: cell.q, k: cell.k, i: cell.i, x: event.x, y: event.y });
-  else if (kind === "click") clickCell(view, cell);
-  else if (kind === "double") view.act({ type: "reset" });
-  else if (kind === "dragstart" && event.shiftKey) view.panning = { dq: 0, dk: 0 };
-  else if (kind === "dragstart" && cell) view.setBand({ from: cell, to: cell, frame: cell.frame });
-  else if (kind === "drag" && view.panning) panBy(view, event.dx, event.dy);
-  else if (kind === "drag" && view.band && cell) view.setBand({ ...view.band, to: cell });
-  else if (kind === "dragend") endDrag(view, event.cancelled ? null : { T, S });
-  else if (kind === "pan") panBy(view, event.dx, event.dy);
-  else if (kind === "zoom") view.act({ type: "zoom", factor: event.factor, about: cell ?? undefined });
-}
-
-function clickCell(view, cell) {
-  if (cell) view.act({ type: "point", q: cell.q, k: cell.k });
-}
-
-/** Whole cells only: what is left of a movement waits for the next one. */
-function panBy(view, dx, dy) {
-  const { cell } = view.matrix.axes;
-  const rest = (view.panning ??= { dq: 0, dk: 0 });
-  rest.dk -= dx / cell[0];
-  rest.dq -= dy / cell[1];
-  const [dq, dk] = [Math.trunc(rest.dq), Math.trunc(rest.dk)];
-  if (!dq && !dk) return;
-  rest.dq -= dq;
-  rest.dk -= dk;
-  view.act({ type: "pan", dq, dk });
-}
-
-function endDrag(view, sizes) {
-  const { band } = view;
-  view.panning = null;
-  if (!band) return;
-  view.setBand(null);
-  const large = band.from.q !== band.to.q || band.from.k !== band.to.k;
-  const window = large && sizes ? zoomTo(band.from, band.to, sizes.T, sizes.S) : null;
-  if (window) view.act({ type: "window", window });
 }
 
 /** The middle of a cell of a head, in CSS pixels of the stage. */

@@ -1,14 +1,19 @@
 // The overview: every head of every layer as a small picture, all on one colour scale.
 
-import { cutText, drawTip, overviewImage, pinDisc } from "./canvas.js";
+import { drawTip, overviewImage } from "./canvas.js";
 import { headColours } from "./colour.js";
 import { gridLayout, hitGrid } from "./layout.js";
+import { badgeParts, labelPanel } from "./overview_labels.js";
 import { order } from "./state.js";
+import { headText, inUnit } from "./words.js";
 
 const GAP = 10; // CSS pixels between panels, room for the ring around the chosen one
-const LABEL = 35; // height of the two lines of text that each panel has
+const UNDER = { label: 37, side: 0 }; // room for the text of each panel: two lines under it,
+const BESIDE = { label: 0, side: 100 }; // or five lines to the right of it
+const LEAST_BESIDE = 88; // height of a panel with five lines beside it
 const EDGE = 6;
-const SHORT_KINDS = { "previous token": "prev", "first token": "1st", diagonal: "diag", spread: "", error: "error" };
+const LEAST = 64; // width of a panel
+const LARGEST = 340;
 
 /** Where each head is drawn: boxes in the order of the screen, and `heads`, the head of each box. */
 export function layoutOverview(view) {
@@ -16,26 +21,35 @@ export function layoutOverview(view) {
   const { width, height, state } = view;
   const heads = order(header, state.sort);
   const ratio = Math.min(2, Math.max(0.5, header.T / header.S));
-  const given = { n: heads.length, width: width - 2 * EDGE, ratio, gap: GAP, label: LABEL, min: 64 };
-  const grid = gridLayout({ ...given, ...wantedColumns(given, header, state, height) });
+  const given = { n: heads.length, width: width - 2 * EDGE, height: height - 2 * EDGE, ratio, gap: GAP, min: LEAST };
+  const grid = gridLayout({ ...given, ...arrangement(given, state.sort === "place" ? header.H : 1) });
   return { ...grid, heads, contentHeight: grid.height + 2 * EDGE };
 }
 
 /**
- * As large as lets all heads be seen at once, if that is large enough to see anything. In the model's own order a row
- * holds whole layers.
+ * As large as lets all heads be seen at once, if that is large enough to see anything; with the text under or beside
+ * them, whichever leaves them more room. In the model's own order a row holds whole layers, of `H` heads.
  */
-function wantedColumns({ n, width, ratio, gap, label, min }, header, state, height) {
-  const columnSize = (columns) => Math.floor((width - gap * (columns - 1)) / columns);
-  const layers = state.sort === "place" && header.H > 1 && columnSize(header.H) >= min;
-  const step = layers ? header.H : 1;
+function arrangement(given, H) {
+  const under = largestGrid(given, UNDER, H);
+  const beside = largestGrid(given, BESIDE, H);
+  const best = beside.size > under.size && beside.size * given.ratio >= LEAST_BESIDE ? beside : under;
+  if (best.size >= LEAST) return { ...best.text, columns: best.columns, max: Math.floor(best.size) };
+  return { ...UNDER, columns: under.layers ? H : undefined, max: 110 };
+}
+
+/** The number of columns at which panels are largest, with room for a text at each. */
+function largestGrid({ n, width, height, ratio, gap, min }, text, H) {
+  const columnSize = (columns) => Math.floor((width - gap * (columns - 1)) / columns) - text.side;
+  const layers = H > 1 && columnSize(H) >= min;
+  const step = layers ? H : 1;
   let best = { size: 0, columns: step };
   for (let columns = step; columns <= n && columnSize(columns) >= min; columns += step) {
-    const size = Math.min(columnSize(columns), (height / Math.ceil(n / columns) - label - gap) / ratio, 340);
+    const rows = Math.ceil(n / columns);
+    const size = Math.min(columnSize(columns), ((height + gap) / rows - gap - text.label) / ratio, LARGEST);
     if (size > best.size) best = { size, columns };
   }
-  if (best.size >= min) return { columns: best.columns, max: Math.floor(best.size) };
-  return { columns: layers ? header.H : undefined, max: 110 };
+  return { ...best, layers, text };
 }
 
 /** Paint the panels that are in sight. */
@@ -49,9 +63,10 @@ export function paintOverview(view, context) {
   const chosen = state.layer * header.H + state.head;
   layout.heads.forEach((head, n) => {
     const box = boxOf(layout, n, top);
-    if (box.y + box.h + LABEL < 0 || box.y - LABEL > view.height) return;
+    if (box.y + box.h + layout.label < 0 || box.y - GAP > view.height) return;
     paintPanel(view, context, head, box);
-    labelPanel(view, context, head, box, state.pins.includes(head) ? pins[state.pins.indexOf(head)] : null);
+    const pin = state.pins.includes(head) ? pins[state.pins.indexOf(head)] : null;
+    labelPanel(view, context, head, box, pin, layout.side);
     if (head !== chosen) return;
     context.strokeStyle = theme.primary;
     context.lineWidth = 3;
@@ -83,55 +98,6 @@ function panelImage(view, head, w, h) {
   return image;
 }
 
-function labelPanel(view, context, head, box, pinColour) {
-  const { header } = view.dataset;
-  const { theme, state } = view;
-  const large = box.w >= 92;
-  const size = large ? 13 : 11;
-  let left = box.x;
-  context.textBaseline = "alphabetic";
-  if (pinColour) {
-    pinDisc(context, pinColour, left + 5, box.y + box.h + 11, 5);
-    left += 14;
-  }
-  context.textAlign = "left";
-  context.fillStyle = theme.text;
-  context.font = `700 ${size}px ${theme.font}`;
-  context.fillText(header.names[head], left, box.y + box.h + 15);
-  const used = left - box.x + context.measureText(header.names[head]).width + 6;
-  context.font = `${size - 1}px ${theme.font}`;
-  const kind = header.heads.kind[head];
-  const word = large ? kind.replace(/ token$|^spread$/, "") : (SHORT_KINDS[kind] ?? kind);
-  context.textAlign = "right";
-  context.fillStyle = kind === "error" ? (theme.dark ? "#ff7ad1" : "#a8117a") : theme.muted;
-  if (word) context.fillText(cutText(context, word, box.w - used), box.x + box.w, box.y + box.h + 15);
-  paintBadge(context, theme, header.heads, head, box, state.sort);
-}
-
-/** The three numbers of a head in three columns; the one that heads are sorted by stands out. */
-function paintBadge(context, theme, heads, head, box, sort) {
-  const size = box.w >= 92 ? 12 : 10.5;
-  const parts = badgeParts(heads, head);
-  const places = ["left", "center", "right"];
-  parts.forEach(([name, text], n) => {
-    const by = name === sort;
-    context.font = `${by ? "700 " : ""}${size}px ${theme.font}`;
-    context.fillStyle = by ? theme.text : theme.muted;
-    context.textAlign = places[n];
-    context.fillText(text, box.x + (box.w * n) / 2, box.y + box.h + 30);
-  });
-}
-
-function badgeParts(heads, head) {
-  const short = (value) => (value === null || !Number.isFinite(value) ? "–" : value.toFixed(value < 10 ? 1 : 0));
-  const first = heads.first[head];
-  return [
-    ["entropy", short(heads.entropy[head])],
-    ["distance", heads.distance ? short(heads.distance[head]) : "–"],
-    ["first", first === null || !Number.isFinite(first) ? "–" : `${Math.round(100 * first)}%`],
-  ];
-}
-
 /** Only what follows the pointer and the keyboard: a frame around the head under it, and what it is. */
 export function paintOverviewHover(view, context) {
   context.clearRect(0, 0, view.width, view.height);
@@ -157,9 +123,11 @@ export function paintOverviewHover(view, context) {
 function tipOfHead(view, head) {
   const { header } = view.dataset;
   const [entropy, distance, first] = badgeParts(header.heads, head).map(([, text]) => text);
-  const lines = [`head ${header.names[head]} · ${header.heads.kind[head]}`, `entropy ${entropy} bits`];
+  const { kind } = header.heads;
+  const lines = [headText(header.names[head]) + (kind[head] && ` · ${kind[head]}`), `entropy ${entropy} bits`];
   if (header.heads.distance) lines.push(`mean distance ${distance} tokens`);
   lines.push(`mass on the first token ${first}`);
+  for (const [n, line] of lines.entries()) if (n) lines[n] = inUnit(line, header);
   const error = header.errors?.[head];
   return error ? [...lines, `error: ${error}`] : lines;
 }
@@ -191,7 +159,7 @@ export function revealHead(view) {
   const n = layout.heads.indexOf(state.layer * dataset.header.H + state.head);
   const box = boxOf(layout, n, 0);
   if (box.y - EDGE < view.scrollTop) return Math.max(0, box.y - EDGE);
-  const bottom = box.y + box.h + LABEL + GAP;
+  const bottom = box.y + box.h + layout.label + GAP;
   return bottom > view.scrollTop + view.height ? bottom - view.height : view.scrollTop;
 }
 

@@ -5,7 +5,7 @@
 //
 // A code is one byte: 0 masked, 255 error, 1 to 254 the weight ((c - 1) / 253)^2. The order of codes is the order of
 // what must stay visible when cells are pooled, so that pooling is a plain maximum. With {"packed": "lower"} in the
-// header each picture is its lower triangle, row by row, and masked above.
+// header each picture is its lower triangle, row by row, and masked above. In an exact window a masked cell is -0.
 
 /**
  * @typedef {{codes: Uint8Array, P: [number, number], factor: number}} Picture codes (P_t, P_s) of one head
@@ -28,11 +28,22 @@ export function decodeCode(code) {
   return code === MASKED_CODE ? 0 : ((code - 1) / 253) ** 2;
 }
 
+/** The code of a weight from an exact window; see `isMaskedWeight`. */
+export function codeOf(weight) {
+  if (Number.isNaN(weight)) return ERROR_CODE;
+  return isMaskedWeight(weight) ? MASKED_CODE : 1 + Math.round(253 * Math.sqrt(Math.min(1, Math.max(0, weight))));
+}
+
 const WEIGHTS = Float32Array.from({ length: 256 }, (_, code) => decodeCode(code)); // a row is decoded in a few µs
 
 /** Whether a code says "masked": no weight at all, which is not the same as a weight of 0. */
 export function isMasked(code) {
   return code === MASKED_CODE;
+}
+
+/** Whether a weight of an exact window says so: it travels as -0, which no weight is. */
+function isMaskedWeight(weight) {
+  return Object.is(weight, -0);
 }
 
 /**
@@ -159,7 +170,7 @@ export function readingAt(dataset, i, q, k) {
   }
   const w = window.weights[(q - window.q0) * (window.k1 - window.k0) + (k - window.k0)];
   const error = Number.isNaN(w) || (code === ERROR_CODE && picture.factor === 1); // a pooled 255 may be a neighbour's
-  return { w, exact: true, masked: isMasked(code) && w === 0, error, block: 1 };
+  return { w, exact: true, masked: isMaskedWeight(w) || (isMasked(code) && w === 0), error, block: 1 };
 }
 
 /**

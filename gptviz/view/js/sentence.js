@@ -3,8 +3,9 @@
 import { rowIsWrong } from "./canvas.js";
 import { colourOf, inkOn } from "./colour.js";
 import { columnAt, exactText, readingAt, roughText, rowAt } from "./payload.js";
-import { describe, sentenceSides } from "./state.js";
+import { sentenceChoice, sentenceSides } from "./state.js";
 import { element, errorStripes } from "./toolbar.js";
+import { describe, inUnit } from "./words.js";
 
 /** The token lists of a dataset: one where queries and keys are the same text, else two. */
 function sidesOf(header) {
@@ -120,18 +121,17 @@ export function buildSentence(parent, onToggle) {
 /**
  * What the tokens are coloured by: the weights of the chosen tokens, added up.
  * @returns {{sums: ?Float64Array, exact: boolean, top: number, chosen: number[], from: string, coloured: string}}
- *   `sums` of T or S numbers, or null if nothing is chosen or known; `top` the number at the end of the ramp; `from`
+ *   `sums` of T or S numbers, or null if they are not known yet; `top` the number at the end of the ramp; `from`
  *   and `coloured` the sides, query or key, of what is chosen and of what is coloured
  */
 function sentenceColours(view) {
   const { dataset, state } = view;
   const { T, S } = dataset.header;
-  const { chosen: from, coloured } = sentenceSides(state.way);
-  const chosen = from === "query" ? state.queries : state.keys;
+  const { from, coloured, chosen } = sentenceChoice(state, dataset.header);
   const i = view.chosen();
   const sums = new Float64Array(coloured === "key" ? S : T);
   let exact = true;
-  let known = chosen.length > 0;
+  let known = true;
   for (const at of chosen) {
     const found = from === "query" ? rowAt(dataset, i, at) : columnAt(dataset, i, at);
     if (!found?.exact) {
@@ -150,10 +150,11 @@ function sentenceColours(view) {
 
 function paintList(view, colours, side, list, elements) {
   const { state, theme, dataset } = view;
-  const { axes } = dataset.header;
+  const { header } = dataset;
   const coloured = side === "both" || side === colours.coloured;
-  list.querySelector("h3").textContent = headline(colours, side, axes);
-  const chosen = new Set(side === "both" ? colours.chosen : side === "query" ? state.queries : state.keys);
+  list.querySelector("h3").textContent = headline(colours, side, header);
+  const own = side === "query" ? state.queries : state.keys;
+  const chosen = new Set(side === "both" || side === colours.from ? colours.chosen : own);
   const cursor = side === "key" || (side === "both" && colours.from === "key") ? state.cell[1] : state.cell[0];
   elements.forEach((token, at) => {
     token.setAttribute("aria-pressed", String(chosen.has(at)));
@@ -181,13 +182,13 @@ function paintToken(token, value, { exact, top }, scale, theme) {
   token.number.textContent = exact ? exactText(value, 3) : roughText(value);
 }
 
-function headline({ chosen, coloured }, side, axes) {
+function headline({ chosen, coloured }, side, { axes, unit }) {
   const name = (which) => axes[which === "query" ? 0 : 1];
   if (side !== "both" && side !== coloured) return `${name(side)}: choose here`;
-  if (!chosen.length) return side === "both" ? "Choose one token or more" : name(side);
-  const several = chosen.length > 1 ? `, of ${chosen.length} added up` : "";
-  const what = coloured === "key" ? "how much the chosen look at it" : "how much it looks at the chosen";
-  return `${side === "both" ? "" : `${name(side)}: `}colour and number: ${what}${several}`;
+  const one = chosen.length === 1;
+  const they = `the chosen ${inUnit(one ? "token" : "tokens", { unit })}`;
+  const what = coloured === "key" ? `how much ${they} attend${one ? "s" : ""} to it` : `how much it attends to ${they}`;
+  return `${side === "both" ? "" : `${name(side)}: `}colour and number: ${what}${one ? "" : ", added up"}`;
 }
 
 // In words ------------------------------------------------------------------------------------------------------------

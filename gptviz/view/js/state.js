@@ -1,9 +1,8 @@
-// What is shown: the state of the view, every change of it, and the keys that cause them. Pure: state in, state out.
-// The fields down to `window` are those of gptviz.view.ViewState; `cell` stays in the browser.
+// What is shown: the state of the view and every change of it. Pure: state in, state out. The fields down to `window`
+// are those of gptviz.view.ViewState; `cell` stays in the browser.
 
 import { SCALES } from "./colour.js";
 import { fitWindow, follow, pan, zoomBy } from "./layout.js";
-import { weightText } from "./payload.js";
 
 /**
  * @typedef {Object} State
@@ -15,21 +14,22 @@ import { weightText } from "./payload.js";
  * @property {number[]} pins indices of heads, at most 4, in the order of pinning
  * @property {"linear"|"sqrt"|"row"} scale
  * @property {"place"|"entropy"|"distance"|"first"|"kind"} sort
- * @property {number} mass share of each row that lines keep, 0 to 1
+ * @property {?number} mass share of each row that lines keep, over 0 and up to 1; null: see `massOf`
  * @property {"to"|"from"} way of the sentence: "to" colours the keys that the chosen queries attend to, "from" the
  *   queries from which attention comes to the chosen keys
  * @property {?number[]} window [q0, q1, k0, k1], null for all
  * @property {[?number, ?number]} cell query and key under the cursor; one of them alone is a token
  */
 
-const VIEW_MODES = ["overview", "matrix", "lines", "sentence"];
+export const VIEW_MODES = ["overview", "matrix", "lines", "sentence"];
 const SORT_ORDERS = ["place", "entropy", "distance", "first", "kind"];
 const SENTENCE_WAYS = ["to", "from"];
 const KINDS = ["previous token", "first token", "diagonal", "spread", "error"];
 const MOST_PINS = 4;
-const MASS_STEP = 0.05;
+export const MASS_STEP = 0.05;
 const NOWHERE = [null, null];
-const DEFAULT_MASS = 0.9;
+const MASS_KEPT = { few: 0.9, many: 0.5 };
+const FEW_TOKENS = 64;
 
 /**
  * The state to begin with: what is given, where it fits the data, else the default. Never throws.
@@ -41,21 +41,37 @@ export function initialState(header, asked) {
   const given = asked ?? {};
   const { L, H, T, S } = header;
   const among = (value, all) => (all.includes(value) ? value : all[0]);
+  const mode = among(given.mode, VIEW_MODES);
   const nearest = (value, n) => Math.min(n - 1, Math.max(0, Math.trunc(value) || 0));
   return {
     layer: nearest(given.layer, L),
     head: nearest(given.head, H),
-    mode: among(given.mode, VIEW_MODES),
+    mode: isSingle(header) && mode === "overview" ? "matrix" : mode,
     queries: within(given.queries, T).sort((a, b) => a - b),
     keys: within(given.keys, S).sort((a, b) => a - b),
-    pins: within(given.pins, L * H).slice(0, MOST_PINS),
+    pins: isSingle(header) ? [] : within(given.pins, L * H).slice(0, MOST_PINS),
     scale: among(given.scale, SCALES),
     sort: among(given.sort, SORT_ORDERS),
-    mass: given.mass > 0 && given.mass <= 1 ? thousandths(given.mass) : DEFAULT_MASS,
+    mass: given.mass > 0 && given.mass <= 1 ? thousandths(given.mass) : null,
     way: among(given.way, SENTENCE_WAYS),
     window: fitWindow(given.window, T, S),
     cell: [0, 1].map((side) => within([given.cell?.[side]], [T, S][side])[0] ?? null),
   };
+}
+
+/** Whether there is one picture only, such as a mean over heads: then there is nothing to compare it with. */
+export function isSingle({ L, H }) {
+  return L * H === 1;
+}
+
+/** The share of each row that lines keep: what is chosen, else as much as lets structure be seen. */
+export function massOf({ mass }, { T, S }) {
+  return mass ?? (isCrowded({ T, S }) ? MASS_KEPT.many : MASS_KEPT.few);
+}
+
+/** Whether there are so many tokens that lines which hold most of each row would hide each other. */
+export function isCrowded({ T, S }) {
+  return Math.max(T, S) > FEW_TOKENS;
 }
 
 /** The part of the state that the host keeps, in the address of the page and over reruns. */
@@ -109,7 +125,9 @@ const CHANGES = {
   toggle: (state, { side, at }) =>
     side === "key" ? { keys: flip(state.keys, at) } : { queries: flip(state.queries, at) },
   clear: () => ({ queries: [], keys: [], cell: NOWHERE }),
-  mass: (state, { mass, by = 0 }) => ({ mass: Math.min(1, Math.max(MASS_STEP, mass ?? state.mass + by)) }),
+  mass: (state, { mass, by = 0 }, header) => ({
+    mass: Math.min(1, Math.max(MASS_STEP, mass ?? massOf(state, header) + by)),
+  }),
   window: (state, { window }) => ({ window }),
   zoom: (state, { factor, about }, { T, S }) => ({
     window: zoomBy(state.window, factor, T, S, about ?? cursorOf(state)),
@@ -194,6 +212,17 @@ export function sentenceSides(way) {
   return way === "to" ? { chosen: "query", coloured: "key" } : { chosen: "key", coloured: "query" };
 }
 
+/**
+ * The tokens that the sentence is coloured by: those that are chosen. If none is, the last query, or the first key, at
+ * which every query may look: a sentence without colours would say nothing.
+ * @returns {{from: string, coloured: string, chosen: number[]}} the sides, query or key, and positions on the first
+ */
+export function sentenceChoice({ way, queries, keys }, { T }) {
+  const { chosen: from, coloured } = sentenceSides(way);
+  const [picked, otherwise] = from === "query" ? [queries, T - 1] : [keys, 0];
+  return { from, coloured, chosen: picked.length ? picked : [otherwise] };
+}
+
 /** To the first or last head, key of the cursor's row, or token. */
 function moveToEdge(state, end, header) {
   if (state.mode === "overview") return stepHead(state, end * header.L * header.H, header);
@@ -211,135 +240,10 @@ function chooseCell({ mode, cell: [q, k], queries, keys }) {
   return { queries: q === null ? queries : flip(queries, q), keys: k === null ? keys : flip(keys, k) };
 }
 
-function hasCursor({ cell }) {
+export function hasCursor({ cell }) {
   return cell.some((at) => at !== null);
 }
 
 function cursorOf({ cell: [q, k] }) {
   return q === null || k === null ? undefined : { q, k };
-}
-
-const arrow = (dx, dy) => (state, event) => {
-  if (!event.shiftKey) return { type: "move", dx, dy };
-  return state.window ? { type: "pan", dq: dy * panStep(state, 0), dk: dx * panStep(state, 2) } : null;
-};
-
-/** An eighth of the window: some keys, not hundreds, from end to end. */
-function panStep({ window }, side) {
-  return Math.max(1, Math.round((window[side + 1] - window[side]) / 8));
-}
-
-const always = (action) => () => action;
-
-/**
- * All keys: how the help writes them, what they do, and the action of each. Together they do all that a pointer does.
- * @type {[string, string, Object<string, function(State, Object): Object>][]}
- */
-export const KEYS = [
-  ["← ↑ → ↓", "move to another head, cell or token", {
-    ArrowLeft: arrow(-1, 0), ArrowRight: arrow(1, 0), ArrowUp: arrow(0, -1), ArrowDown: arrow(0, 1),
-  }],
-  ["Shift + arrows", "matrix: move the part that is zoomed into", {}],
-  ["Home, End", "first or last head, key of the row, or token", {
-    Home: always({ type: "edge", end: -1 }), End: always({ type: "edge", end: 1 }),
-  }],
-  ["Page ↑, Page ↓", "the head before or after, in any view", {
-    PageUp: always({ type: "step", by: -1 }), PageDown: always({ type: "step", by: 1 }),
-  }],
-  ["Enter, Space", "open the head; elsewhere choose the token or cell, or no longer", {
-    Enter: always({ type: "open" }), " ": always({ type: "open" }),
-  }],
-  ["Escape", "back: first the cursor goes, then the overview comes", {
-    Escape: (state) => (hasCursor(state) || state.mode !== "overview" ? { type: "back" } : null), // else the host's
-  }],
-  ["1 2 3 4", "overview, matrix, lines, sentence",
-    Object.fromEntries(VIEW_MODES.map((mode, n) => [String(n + 1), always({ type: "mode", mode })]))],
-  ["p", "pin the head beside the others, or no longer", { p: always({ type: "pin" }) }],
-  ["s", "next colour scale", { s: always({ type: "scale" }) }],
-  ["o", "next order of the heads", { o: always({ type: "sort" }) }],
-  ["w", "sentence: what the chosen tokens attend to, or what attends to them", { w: always({ type: "way" }) }],
-  ["x", "choose no tokens", { x: always({ type: "clear" }) }],
-  ["[ ]", "lines: keep less or more of each row", {
-    "[": always({ type: "mass", by: -MASS_STEP }), "]": always({ type: "mass", by: MASS_STEP }),
-  }],
-  ["+ −", "matrix: zoom in or out, about the cell under the cursor", {
-    "+": always({ type: "zoom", factor: 1.5 }), "=": always({ type: "zoom", factor: 1.5 }),
-    "-": always({ type: "zoom", factor: 1 / 1.5 }), "−": always({ type: "zoom", factor: 1 / 1.5 }),
-  }],
-  ["0", "the whole matrix", { 0: always({ type: "reset" }) }],
-  ["f", "full screen", { f: always({ type: "fullScreen" }) }],
-  ["?", "this help", { "?": always({ type: "help" }) }],
-];
-
-/**
- * What a key does, or null if it is none of ours: those with Ctrl, Alt or Meta are the browser's, and a field or a
- * button has keys of its own.
- * @param {{key: string, shiftKey: ?boolean, target: ?Object}} event a KeyboardEvent, or the like of it
- * @param {State} state
- * @returns {?{type: string}}
- */
-export function keyAction(event, state) {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return null;
-  const tag = event.target?.tagName;
-  const pressed = tag === "BUTTON" && ["Enter", " "].includes(event.key);
-  if (pressed || ["INPUT", "SELECT", "TEXTAREA"].includes(tag)) return null;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const found = KEYS.find(([, , actions]) => Object.hasOwn(actions, key));
-  return found ? found[2][key](state, event) : null;
-}
-
-/**
- * The state in words, for the status line that a screen reader speaks.
- * @param {State} state
- * @param {Object} header
- * @param {?Reading} [reading] of the cell under the cursor (see payload.js)
- * @param {{at: number, reading: Reading}[]} [strongest] the largest weights of the token under the cursor
- */
-export function describe(state, header, reading = null, strongest = []) {
-  const i = chosenHead(state, header);
-  const head = `Head ${header.names[i]}`;
-  const error = header.errors?.[i] ? ` Error: ${header.errors[i]}.` : "";
-  const [q, k] = state.cell;
-  if (state.mode === "overview") return `${head}, ${badgeText(header.heads, i)}${pinText(state, i)}.${error}`;
-  if (q !== null && k !== null) {
-    const value = reading ? weightText(reading) : "not loaded yet";
-    return `${head}, ${tokenText(header, "query", q)}, ${tokenText(header, "key", k)}: ${value}.${error}`;
-  }
-  if (q !== null || k !== null) return `${head}, ${tokenOf(state, header, strongest)}.${error}`;
-  return `${head}, ${state.mode}${pinText(state, i)}.${chosenText(state, header)}${error}`;
-}
-
-function badgeText({ kind, entropy, distance, first }, i) {
-  const number = (values, digits) => (Number.isFinite(values?.[i]) ? values[i].toFixed(digits) : null);
-  const parts = [[kind?.[i], ""], [number(entropy, 2), "entropy "], [number(distance, 1), "mean distance "]];
-  const units = ["", " bits", " tokens"];
-  const said = parts.map(([value, before], n) => value && before + value + units[n]).filter(Boolean);
-  if (Number.isFinite(first?.[i])) said.push(`${Math.round(100 * first[i])} % on the first token`);
-  return said.join(", ");
-}
-
-function pinText(state, i) {
-  return state.pins.includes(i) ? ", pinned" : "";
-}
-
-/** A token with its side and place: query 3 “dog”. */
-function tokenText(header, side, at) {
-  const tokens = side === "key" ? header.keys ?? header.queries : header.queries;
-  return `${header.axes[side === "key" ? 1 : 0]} ${at} “${tokens[at]}”`;
-}
-
-function tokenOf({ cell: [q, k], queries, keys }, header, strongest) {
-  const side = k === null ? "query" : "key";
-  const [at, chosen] = side === "query" ? [q, queries] : [k, keys];
-  const other = side === "query" ? "key" : "query";
-  const most = strongest.map((one) => `${tokenText(header, other, one.at)} ${weightText(one.reading)}`);
-  const said = most.length ? `: most with ${most.join(", ")}` : "";
-  return `${tokenText(header, side, at)}${chosen.includes(at) ? ", chosen" : ""}${said}`;
-}
-
-function chosenText({ queries, keys }, header) {
-  const some = (side, all) => all.slice(0, 4).map((at) => tokenText(header, side, at));
-  const said = [...some("query", queries), ...some("key", keys)];
-  const more = Math.max(0, queries.length - 4) + Math.max(0, keys.length - 4);
-  return said.length ? ` Chosen: ${said.join(", ")}${more ? ` and ${more} more` : ""}.` : "";
 }

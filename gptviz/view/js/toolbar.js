@@ -1,7 +1,9 @@
 // The controls above the picture, the legend under them, and the help. All of it real buttons and literal text.
 
 import { errorColours, legendText, legendTicks, maskedColour, ramp } from "./colour.js";
-import { KEYS } from "./state.js";
+import { KEYS } from "./keys.js";
+import { isSingle, massOf } from "./state.js";
+import { inUnit } from "./words.js";
 
 const MODE_BUTTONS = [
   ["overview", "Overview", "All heads, small, on one colour scale (1)"],
@@ -15,15 +17,15 @@ const SCALE_BUTTONS = [
   ["row", "Per row", "Colour: each row divided by its own largest weight"],
 ];
 const SORT_OPTIONS = [
-  ["place", "layer and head"],
-  ["entropy", "entropy, sharpest first"],
-  ["distance", "mean distance"],
-  ["first", "first-token mass"],
-  ["kind", "kind"],
+  ["place", "by layer and head"],
+  ["entropy", "by entropy"],
+  ["distance", "by mean distance"],
+  ["first", "by first-token mass"],
+  ["kind", "by kind"],
 ];
 const WAY_BUTTONS = [
-  ["to", "They look at", "Colour: how much the chosen tokens attend to each token (w)"],
-  ["from", "Looked at by", "Colour: how much each token attends to the chosen ones (w)"],
+  ["to", "Attends to", "Colour: how much the chosen tokens attend to each token (w)"],
+  ["from", "Attended by", "Colour: how much each token attends to the chosen ones (w)"],
 ];
 
 /** An element with a class and literal text. */
@@ -42,6 +44,11 @@ function button(parent, text, title, onClick) {
   if (!/\w/.test(text)) made.setAttribute("aria-label", title);
   made.onclick = onClick;
   return made;
+}
+
+/** How the heads are sorted, in words. */
+export function sortText(sort, header) {
+  return `Heads sorted ${inUnit(SORT_OPTIONS.find(([value]) => value === sort)[1], header)}.`;
 }
 
 /** Buttons of which one is pressed. Returns a function that presses the one with a value. */
@@ -63,10 +70,11 @@ function choice(parent, name, options, onChoose) {
  * @returns {{update(state, header): void}}
  */
 export function buildToolbar(parent, act, tools) {
-  const bar = element(parent, "div", "gptviz-toolbar");
-  bar.setAttribute("role", "toolbar");
-  bar.setAttribute("aria-label", "Attention view");
-  const modes = choice(bar, "View", MODE_BUTTONS, (mode) => act({ type: "mode", mode }));
+  const toolbar = element(parent, "div", "gptviz-toolbar");
+  toolbar.setAttribute("role", "toolbar");
+  toolbar.setAttribute("aria-label", "Attention view");
+  const modes = choice(toolbar, "View", MODE_BUTTONS, (mode) => act({ type: "mode", mode }));
+  const bar = element(toolbar, "div", "gptviz-tools"); // those of one mode
   const scales = choice(bar, "Colour scale", SCALE_BUTTONS, (scale) => act({ type: "scale", scale }));
   const sort = sortControl(bar, act);
   const mass = massControl(bar, act);
@@ -74,19 +82,19 @@ export function buildToolbar(parent, act, tools) {
   const zoom = element(bar, "div", "gptviz-group gptviz-joined");
   button(zoom, "−", "Zoom out (−)", tools.zoomOut);
   button(zoom, "+", "Zoom in (+), or drag over the matrix", tools.zoomIn);
-  const whole = button(zoom, "Whole", "The whole matrix (0), or double click", () => act({ type: "reset" }));
-  const pins = element(bar, "div", "gptviz-group");
-  const pin = button(pins, "Pin", "Keep this head beside the others (p)", () => act({ type: "pin" }));
-  const last = element(bar, "div", "gptviz-group gptviz-joined gptviz-push");
+  const whole = button(zoom, "All", "The whole matrix (0), or double click", () => act({ type: "reset" }));
+  const pin = button(bar, "Pin", "Keep this head beside the others, or no longer (p)", () => act({ type: "pin" }));
+  const last = element(toolbar, "div", "gptviz-group gptviz-joined gptviz-push");
   button(last, "?", "Keys and gestures (?)", tools.help);
   fullScreenIcon(button(last, "", "Full screen (f)", tools.fullScreen));
   return {
     update(state, header) {
       modes.press(state.mode);
+      modes.group.firstChild.hidden = isSingle(header);
       scales.press(state.scale);
       scales.group.hidden = state.mode === "lines";
-      sort.update(state);
-      mass.update(state);
+      sort.update(state, header);
+      mass.update(state, header);
       ways.press(state.way);
       ways.group.hidden = state.mode !== "sentence";
       zoom.hidden = state.mode !== "matrix";
@@ -112,26 +120,29 @@ function fullScreenIcon(parent) {
 function updatePin(pin, state, header) {
   const i = state.layer * header.H + state.head;
   const pinned = state.pins.includes(i);
-  pin.textContent = `${pinned ? "Unpin" : "Pin"} ${header.names[i]}`;
+  pin.hidden = isSingle(header) || state.mode === "sentence"; // where one head is seen, alone
+  pin.textContent = `Pin ${header.names[i]}`;
   pin.setAttribute("aria-pressed", String(pinned));
   pin.disabled = !pinned && state.pins.length >= 4;
 }
 
 function sortControl(parent, act) {
-  const label = element(parent, "label", "", "Sort");
+  const label = element(parent, "label", "gptviz-sort");
+  element(label, "span", "", "Sort");
   const select = element(label, "select");
   for (const [value, text] of SORT_OPTIONS) element(select, "option", "", text).value = value;
   select.onchange = () => act({ type: "sort", sort: select.value });
   return {
-    update(state) {
-      label.hidden = state.mode !== "overview";
+    update(state, header) {
+      label.hidden = state.mode !== "overview" || isSingle(header);
+      for (const [n, [, text]] of SORT_OPTIONS.entries()) select.options[n].textContent = inUnit(text, header);
       select.value = state.sort;
     },
   };
 }
 
 function massControl(parent, act) {
-  const label = element(parent, "label", "", "Mass kept");
+  const label = element(parent, "label", "gptviz-mass", "Mass kept");
   label.title = "The fewest lines of each query that hold this share of its attention";
   const slider = element(label, "input");
   Object.assign(slider, { type: "range", min: "0.05", max: "1", step: "0.05" });
@@ -139,15 +150,20 @@ function massControl(parent, act) {
   const shown = element(label, "output");
   slider.oninput = () => act({ type: "mass", mass: Number(slider.value) });
   return {
-    update(state) {
+    update(state, header) {
       label.hidden = state.mode !== "lines";
-      slider.value = String(state.mass);
-      shown.textContent = `${Math.round(100 * state.mass)} %`;
+      slider.value = String(massOf(state, header));
+      shown.textContent = `${Math.round(100 * massOf(state, header))} %`;
     },
   };
 }
 
 // Legend --------------------------------------------------------------------------------------------------------------
+
+const NOTES = {
+  overview: "at a head: entropy in bits · mean distance in tokens · mass on the first token",
+  matrix: "drag to zoom in, double click for all, Shift + drag to move; ? for the keys",
+};
 
 /** What the colours mean. `heads` are those drawn as lines; `own` is what to say where the colours are no weights. */
 export function buildLegend(parent) {
@@ -157,6 +173,10 @@ export function buildLegend(parent) {
       legend.replaceChildren();
       if (shown.state.mode === "lines") linesLegend(legend, shown);
       else colourLegend(legend, shown);
+    },
+    /** What is known only when the picture is drawn. */
+    note(text) {
+      legend.querySelector(".gptviz-note").textContent = text;
     },
   };
 }
@@ -170,9 +190,8 @@ function colourLegend(legend, { state, header, theme, largest, masked, own }) {
   if (masked) swatch(legend, `rgb(${maskedColour(theme.dark).join(" ")})`, "masked");
   if (Object.keys(header.errors ?? {}).length) swatch(legend, errorStripes(), "error in the data");
   element(legend, "span", "", own ?? legendText(state.scale, largest));
-  if (state.mode === "overview") {
-    element(legend, "span", "", "under a head: entropy in bits · mean distance in tokens · mass on the first token");
-  }
+  const rest = NOTES[state.mode];
+  if (rest) element(legend, "span", "gptviz-note", inUnit(rest, header));
 }
 
 /** The stripes of an error as a CSS background. */
@@ -187,7 +206,7 @@ function swatch(legend, background, text) {
   element(made, "span", "", text);
 }
 
-function linesLegend(legend, { state, header, heads, long }) {
+function linesLegend(legend, { header, heads }) {
   for (const { i, colour } of heads) {
     const one = element(legend, "span");
     element(one, "span", "gptviz-line").style.background = colour;
@@ -195,8 +214,7 @@ function linesLegend(legend, { state, header, heads, long }) {
   }
   const [left, right] = header.axes;
   element(legend, "span", "", `${left} left, ${right} right; the stronger the line, the larger the weight`);
-  const which = long ? `${left} in sight` : left;
-  element(legend, "span", "", `the fewest lines that hold ${Math.round(100 * state.mass)} % of each ${which}`);
+  element(legend, "span", "gptviz-note");
 }
 
 function drawBar(canvas, dark) {

@@ -3,30 +3,23 @@
 // One object keeps what belongs together and is read by the four pictures: the dataset, the state, the theme, the
 // sizes, and what the pointer is over. A change of state is painted before the event that caused it ends.
 
-import { fitCanvas, followPointers, makeCanvas, pixelLook, readTheme } from "./canvas.js";
-import { drawnHeads, isLong, layoutLines, paintLines, paintLinesHover, pointLines, revealToken } from "./lines_view.js";
-import { layoutMatrix, paintMatrix, paintMatrixHover, placeOfCell, pointMatrix, pointedCell } from "./matrix.js";
-import {
-  layoutOverview, paintOverview, paintOverviewHover, placeOfHead, pointOverview, revealHead,
-} from "./overview.js";
+import { fitCanvas, pixelLook, readTheme } from "./canvas.js";
+import { buildFrame } from "./frame.js";
+import { FullScreen } from "./full_screen.js";
+import { Host } from "./host.js";
+import { keyAction } from "./keys.js";
+import { drawnHeads } from "./lines_view.js";
+import { pointedCell } from "./matrix.js";
+import { Needs } from "./needs.js";
 import { exactWindow, viewOf, views } from "./payload.js";
-import { buildSentence, buildStrip, keepInSight, wordsOf } from "./sentence.js";
-import { chosenHead, initialState, keyAction, reduce, sharedState } from "./state.js";
-import { buildHelp, buildLegend, buildToolbar, element } from "./toolbar.js";
+import { PICTURES } from "./pictures.js";
+import { followPointers } from "./pointers.js";
+import { keepInSight, wordsOf } from "./sentence.js";
+import { chosenHead, initialState, isSingle, reduce, sharedState } from "./state.js";
+import { sortText } from "./toolbar.js";
 
-const LATER = 150; // milliseconds that a hand may still move before the host is told or asked
-const ASK_AGAIN = 4000;
+const POINTER_RESTS = 150; // milliseconds
 const CONTINUOUS = new Set(["pan", "zoom", "mass", "move", "step"]); // actions that come in dozens
-const LARGEST_WINDOW = 128; // cells a side that a host sends exactly
-
-const PICTURES = {
-  overview: {
-    layout: layoutOverview, paint: paintOverview, hover: paintOverviewHover, point: pointOverview, reveal: revealHead,
-    where: placeOfHead,
-  },
-  matrix: { layout: layoutMatrix, paint: paintMatrix, hover: paintMatrixHover, point: pointMatrix, where: placeOfCell },
-  lines: { layout: layoutLines, paint: paintLines, hover: paintLinesHover, point: pointLines, reveal: revealToken },
-};
 
 /**
  * Show a dataset in an element. The dataset may arrive later, see `putBlob`.
@@ -53,10 +46,10 @@ export function mount(root, given) {
 
 class AttentionPicture {
   constructor(root, { id, state = {}, onState, onNeed, dark, height = 640 }) {
-    Object.assign(this, { root, id, onState, onNeed, givenState: state, givenDark: dark, state: null, dataset: null });
+    Object.assign(this, { root, id, givenState: state, givenDark: dark, state: null, dataset: null });
     Object.assign(this, { hover: null, band: null, panning: null, focused: false, scrollTop: 0, painted: 0 });
     Object.assign(this, { width: 0, height: 0, ratio: 1, derived: new WeakMap(), divided: new Map() });
-    Object.assign(this, { asked: new Map(), pending: new Map(), sent: [], received: null, timers: {} });
+    Object.assign(this, { needs: new Needs(onNeed), host: new Host(onState), news: "", rest: null });
     root.classList.add("gptviz-view");
     root.style.height = `${height}px`;
     this.build();
@@ -66,39 +59,19 @@ class AttentionPicture {
   }
 
   build() {
-    const { root } = this;
-    root.replaceChildren();
     const tools = {
       zoomIn: () => this.act({ type: "zoom", factor: 1.5 }),
       zoomOut: () => this.act({ type: "zoom", factor: 1 / 1.5 }),
       help: () => this.toggleHelp(),
-      fullScreen: () => this.toggleFullScreen(),
+      fullScreen: () => this.fullScreen.toggle(),
     };
-    this.toolbar = buildToolbar(root, (action) => this.act(action), tools);
-    this.legend = buildLegend(root);
-    this.body = element(root, "div", "gptviz-body");
-    this.strip = buildStrip(this.body);
-    const stage = element(this.body, "div", "gptviz-stage");
-    this.scroller = element(stage, "div", "gptviz-scroller");
-    this.scroller.tabIndex = 0;
-    this.scroller.setAttribute("role", "application");
-    this.spacer = element(this.scroller, "div", "gptviz-spacer");
-    this.pane = element(this.spacer, "div", "gptviz-pane");
-    this.picture = makeCanvas(this.pane, "gptviz-picture");
-    this.picture.setAttribute("role", "img");
-    this.overlay = makeCanvas(this.pane, "gptviz-overlay");
-    this.overlay.setAttribute("aria-hidden", "true");
-    this.sentence = buildSentence(this.spacer, (side, at) => this.act({ type: "toggle", side, at }));
-    this.empty = element(stage, "p", "gptviz-empty", "Waiting for the attention weights …");
-    this.status = element(root, "div", "gptviz-status");
-    this.status.setAttribute("role", "status");
-    this.status.setAttribute("aria-live", "polite");
-    this.help = buildHelp(root, () => this.toggleHelp());
+    Object.assign(this, buildFrame(this.root, (action) => this.act(action), tools));
   }
 
   listen() {
     const stop = (this.stopper = new AbortController());
     const { signal } = stop;
+    this.fullScreen = new FullScreen(this.root, signal);
     this.root.addEventListener("keydown", (event) => this.onKey(event), { signal });
     followPointers(this.scroller, (kind, event) => this.point(kind, event), signal);
     this.scroller.addEventListener("scroll", () => this.onScroll(), { signal });
@@ -116,9 +89,12 @@ class AttentionPicture {
     this.stopper.abort();
     this.resizes.disconnect();
     views().listeners.delete(this.onData);
-    Object.values(this.timers).forEach(clearTimeout);
+    clearTimeout(this.rest);
+    this.host.stop();
+    this.needs.stop();
     this.root.replaceChildren();
     this.root.classList.remove("gptviz-view");
+    this.fullScreen.leave();
   }
 
   // From the host ---------------------------------------------------------------------------------------------------
@@ -133,15 +109,8 @@ class AttentionPicture {
     this.paint();
   }
 
-  /** A state from the host: an echo of what was sent from here is no news, least of all one that is out of date. */
   receive(state, header) {
-    const text = JSON.stringify(sharedState(initialState(header, state)));
-    if (text === this.received) return;
-    this.received = text;
-    const echo = this.sent.indexOf(text);
-    this.sent.splice(0, echo + 1);
-    if (echo >= 0) return;
-    this.sent = [];
+    if (!this.host.isNews(sharedState(initialState(header, state)))) return;
     this.state = initialState(header, { ...state, cell: this.state.cell });
     this.reveals = true;
   }
@@ -151,49 +120,22 @@ class AttentionPicture {
   /** Change the state and paint it; then tell the host. */
   act(action) {
     if (!this.state) return;
-    const before = JSON.stringify(sharedState(this.state));
-    this.state = reduce(this.state, action, this.dataset.header);
+    const { header } = this.dataset;
+    const shared = () => sharedState(this.state);
+    const before = JSON.stringify(shared());
+    this.state = reduce(this.state, action, header);
+    this.news = action.type === "sort" && !isSingle(header) ? `${sortText(this.state.sort, header)} ` : "";
     this.reveals = !["pan", "zoom", "window", "mass", "toggle"].includes(action.type);
     this.paint();
-    if (JSON.stringify(sharedState(this.state)) === before) return;
-    clearTimeout(this.timers.tell);
-    if (CONTINUOUS.has(action.type)) this.timers.tell = setTimeout(() => this.tell(), LATER);
-    else this.tell();
-  }
-
-  tell() {
-    const state = sharedState(this.state);
-    this.sent = [...this.sent.slice(-20), JSON.stringify(state)];
-    this.onState?.(state);
+    if (JSON.stringify(shared()) !== before) this.host.tell(shared, CONTINUOUS.has(action.type));
   }
 
   needHead(i) {
-    if (this.dataset.header.factor > 1 && !this.dataset.heads.has(i)) this.ask(`head ${i}`, `head ${i}`, { head: [i] });
+    this.needs.head(this.dataset, i);
   }
 
-  /** Exact weights: at most 128 x 128, or one row or column. Of the windows of a head only the last is asked for. */
-  needWindow(i, q0, q1, k0, k1) {
-    const strip = q1 - q0 === 1 || k1 - k0 === 1;
-    if (!strip && Math.max(q1 - q0, k1 - k0) > LARGEST_WINDOW) return;
-    if (exactWindow(this.dataset, i, q0, q1, k0, k1)) return;
-    const window = [i, q0, q1, k0, k1];
-    this.ask(strip ? window.join(" ") : `window ${i}`, window.join(" "), { window });
-  }
-
-  ask(slot, key, request) {
-    if (!this.onNeed || performance.now() - (this.asked.get(`${this.id} ${key}`) ?? -ASK_AGAIN) < ASK_AGAIN) return;
-    this.pending.set(slot, { key, request });
-    clearTimeout(this.timers.ask);
-    this.timers.ask = setTimeout(() => this.sendAsked(), LATER / 3);
-  }
-
-  sendAsked() {
-    const requests = [...this.pending.values()];
-    this.pending.clear();
-    for (const { key } of requests) this.asked.set(`${this.id} ${key}`, performance.now());
-    const head = requests.flatMap(({ request }) => request.head ?? []);
-    if (head.length) this.onNeed({ head });
-    for (const { request } of requests) if (request.window) this.onNeed(request);
+  needWindow(...window) {
+    this.needs.window(this.dataset, ...window);
   }
 
   // Painting --------------------------------------------------------------------------------------------------------
@@ -275,8 +217,8 @@ class AttentionPicture {
     const largest = colours ? colours.top : this.largest();
     const masked = this.anyMasked && !sentence;
     const own = colours?.legend ?? null;
-    this.legend.update({ state, header, theme, heads, largest, masked, own, long: isLong(header) });
-    const words = wordsOf(this);
+    this.legend.update({ state, header, theme, heads, largest, masked, own });
+    const words = this.news + wordsOf(this);
     if (this.status.textContent !== words) this.status.textContent = words;
     this.picture.setAttribute("aria-label", words);
   }
@@ -290,6 +232,7 @@ class AttentionPicture {
     this.width = scroller.clientWidth;
     if (!this.width || !this.height || !picture) {
       spacer.style.height = "";
+      this.markRest();
       return;
     }
     spacer.style.height = `${picture.layout(this).contentHeight}px`;
@@ -305,7 +248,15 @@ class AttentionPicture {
     const part = state.window ?? [0, this.dataset.header.T, 0, this.dataset.header.S];
     const exact = Boolean(exactWindow(this.dataset, this.chosen(), ...part));
     Object.assign(this.root.dataset, { cells: part.join("-"), exact });
+    if (picture.note) this.legend.note(picture.note(this));
+    this.markRest();
     this.drawHover();
+  }
+
+  /** Show that there is more below what is in sight. */
+  markRest() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    this.stage.classList.toggle("has-more", scrollHeight - scrollTop - clientHeight > 8);
   }
 
   drawHover() {
@@ -327,11 +278,11 @@ class AttentionPicture {
     if (!hover && !this.hover) return;
     this.hover = hover;
     this.drawHover();
-    clearTimeout(this.timers.rest);
+    clearTimeout(this.rest);
     const q = hover?.q ?? (hover?.side === "query" ? hover.at : undefined);
     if (q === undefined) return;
     const ask = () => this.needWindow(hover.i ?? this.chosen(), q, q + 1, 0, this.dataset.header.S);
-    this.timers.rest = setTimeout(ask, LATER); // exact numbers where the pointer rests
+    this.rest = setTimeout(ask, POINTER_RESTS); // exact numbers where the pointer rests
   }
 
   setBand(band) {
@@ -351,17 +302,20 @@ class AttentionPicture {
   }
 
   onKey(event) {
+    const left = event.key === "Escape" && this.fullScreen.tookEscape();
     const action = this.state && keyAction(event, this.state);
-    if (!action) return;
+    if (!action && !left) return;
     event.preventDefault();
     event.stopPropagation(); // the host has keys of its own
     this.hover = null;
-    if (action.type === "help") this.toggleHelp();
-    else if (action.type === "fullScreen") this.toggleFullScreen();
+    if (left) this.drawHover();
+    else if (action.type === "help") this.toggleHelp();
+    else if (action.type === "fullScreen") this.fullScreen.toggle();
     else this.act(action.type === "move" ? { ...action, columns: this.overview?.columns } : action);
   }
 
   onScroll() {
+    if (this.dataset) this.markRest();
     if (!this.dataset || this.scroller.scrollTop === this.scrollTop) return;
     this.hover = null;
     this.draw();
@@ -376,14 +330,6 @@ class AttentionPicture {
   toggleHelp() {
     this.help.toggle(!this.help.open);
     if (!this.help.open) this.scroller.focus();
-  }
-
-  /** The browser's full screen, or the whole window where it has none. */
-  toggleFullScreen() {
-    const { root } = this;
-    if (document.fullscreenElement) document.exitFullscreen();
-    else if (root.requestFullscreen) root.requestFullscreen().catch(() => root.classList.toggle("is-full"));
-    else root.classList.toggle("is-full");
   }
 
   where({ head, q, k }) {

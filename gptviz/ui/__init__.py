@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gptviz.ui.address import kept, linked
+from gptviz.ui.check import check_numbers
 from gptviz.ui.controls import (
     number,
     pick_head,
@@ -24,6 +25,7 @@ __all__ = [
     "ICON",
     "WORDMARK",
     "Reading",
+    "check_numbers",
     "describe_models",
     "escape",
     "head_wall",

@@ -233,6 +233,7 @@ def look_ahead(reading: Reading, drawn: tuple[int, ...], chosen: Settings) -> Co
     from gptviz import sampling
 
     trace = traced(reading.model, reading.model.fingerprint, reading.trace.ids + drawn) if drawn else reading.trace
+    reading.show(trace)
     stages = sampling.funnel(trace.logits[-1], **chosen.limits)
     u = float(generator(chosen.seed, len(drawn)).random())
     return Continuation(reading, drawn, chosen, trace, stages, u, sampling.draw(stages.final, u))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,6 +13,8 @@ from gptviz.ui.show import escape
 from gptviz.ui.strip import token_strip
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from gptviz import LanguageModel, Trace, WhatIf
 
 
@@ -23,6 +25,12 @@ class Reading:
     model: LanguageModel
     text: str
     trace: Trace = field(repr=False)
+    stage: str = "weights"  # that the page is about: the check of a number begins there
+    badge: DeltaGenerator | None = field(default=None, repr=False)  # where the page says whether its numbers agree
+    shown: list[Trace] = field(default_factory=list, repr=False)  # all passes that the page shows
+
+    def __post_init__(self) -> None:
+        self.shown.append(self.trace)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -31,10 +39,16 @@ class Reading:
 
     def trace_with(self, what_if: WhatIf) -> Trace:
         """The same sentence under a what-if. Shared by all visitors: never change it."""
-        return models.TRACES.get(self.model, self.text, what_if)
+        return self.show(models.TRACES.get(self.model, self.text, what_if))
+
+    def show(self, trace: Trace) -> Trace:
+        """A pass that the page shows as well: it is checked with the others."""
+        if all((trace.ids, trace.what_if) != (other.ids, other.what_if) for other in self.shown):
+            self.shown.append(trace)
+        return trace
 
 
-def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Reading:
+def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: str = "weights") -> Reading:
     """Begin a lesson.
 
     Args:
@@ -42,10 +56,13 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True) -> Readi
         look_for: what to see here.
         caution: what would be wrong to conclude. Together three sentences.
         strip: show the tokens below; False where the page has a strip of its own.
+        stage: of a trace that the page is about; "Check this number" begins with it.
     """
     st.title(title, anchor=False)
     st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
-    reading = read()
+    badge = st.container(key="numbers")
+    reading = replace(read(), stage=stage, badge=badge, shown=[])
+    st.session_state["reading"] = reading  # for the router, which writes the badge when the page has shown everything
     if strip:
         token_strip(reading.tokens, key="tokens")
     return reading

@@ -14,6 +14,7 @@ reading = ui.lesson(
     "the draw can still reach.",
     "the drawn token is not what the model “thinks”: another seed draws another one from the same distribution.",
     strip=False,
+    stage="logits",
 )
 story = continuation(reading)
 

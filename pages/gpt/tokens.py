@@ -12,6 +12,7 @@ reading = ui.lesson(
     "close in direction is not the same in meaning, and a flat map of hundreds of dimensions leaves nearly all of them "
     "out.",
     strip=False,
+    stage="residual",
 )
 from gptviz.analysis import vectors as analysis  # noqa: E402 - after the page has begun: torch takes seconds
 

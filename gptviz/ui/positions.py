@@ -43,9 +43,10 @@ def show_vectors(learned: Positions, fixed: Positions) -> None:
             plot(figures.vectors_picture(table.vectors[:MOST], title), key=f"pos_vectors_{key}")
     st.caption(
         f"One row a position, {learned.vectors.shape[1]} numbers each; each picture has a scale of its own."
-        f"{cut(learned)} The pattern of the learned table depends on how it began: a model of this app that adds, then "
-        "normalises, begins its training with sines in one half of the dimensions and cosines in the other, and "
-        "training then changes them freely."
+        f"{cut(learned)} The formula is that of the sines and cosines (Vaswani et al. 2017, section 3.5). The pattern "
+        "of the learned table depends on how it began: a model of this app that adds, then normalises, begins its "
+        "training with sines in one half of the dimensions and cosines in the other, and training then changes them "
+        "freely."
     )
 
 

@@ -9,8 +9,8 @@ from gptviz.ui import positions as parts
 
 reading = ui.lesson(
     "Positions",
-    "attention alone cannot tell word order; a vector for each place is all that tells it. Neighbouring places have "
-    "similar vectors, and some heads of layer 0 look by place alone.",
+    "without a vector for its place, a token would read the same wherever it stands. Neighbouring places have similar "
+    "vectors; see below whether a head of layer 0 looks by place or by token.",
     "a cosine says that two places look alike to a product of vectors, not that the model treats them alike.",
 )
 from gptviz.analysis import positions  # noqa: E402 - after the page has begun: torch takes seconds
@@ -18,10 +18,7 @@ from gptviz.analysis import positions  # noqa: E402 - after the page has begun: 
 learned, fixed = parts.compare(reading)
 
 st.header("A vector for every place", anchor="vectors")
-st.latex(
-    r"PE_{p,\,2i} = \sin\frac{p}{10000^{2i/C}} \qquad PE_{p,\,2i+1} = \cos\frac{p}{10000^{2i/C}}"
-    r"\qquad \text{(sines and cosines: Vaswani et al. 2017, section 3.5)}"
-)
+st.latex(r"PE_{p,\,2i} = \sin\frac{p}{10000^{2i/C}} \qquad PE_{p,\,2i+1} = \cos\frac{p}{10000^{2i/C}}")
 parts.show_vectors(learned, fixed)
 
 st.header("Which places are alike", anchor="similarity")

@@ -104,6 +104,7 @@ def assemble(traces: list[dict[str, Any]], title: str, height: int, **layout: An
     base = dict(base_layout(bool(title)))
     for axis in ("xaxis", "yaxis"):
         layout[axis] = base[axis] | layout[axis]
+    layout |= {name: style.inked(layout[name]) for name in ("xaxis", "yaxis", "coloraxis") if name in layout}
     if title:
         layout["title"] = base["title"] | {"text": literal(title)}
     return go.Figure({"data": traces, "layout": base | layout | {"height": height}}, _validate=False)

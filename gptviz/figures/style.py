@@ -83,11 +83,23 @@ def base_layout(fig: go.Figure, height: int | None = None, title: str | None = N
     return fig
 
 
+def inked(part: dict) -> dict:
+    """An axis or a colour axis, as a dictionary, with its labels in `INK`: for layouts that are dictionaries."""
+    if "colorbar" in part:
+        return part | {"colorbar": inked(part["colorbar"])}
+    ink, title = {"color": INK}, part.get("title") or {}
+    named = {"title": title | {"font": title.get("font", {}) | ink}} if title.get("text") else {}
+    return part | {"tickfont": part.get("tickfont", {}) | ink} | named
+
+
 def ink_labels(fig: go.Figure) -> go.Figure:
     """Write what stands at the axes and the colour bar in `INK`, in place, and return the figure.
 
-    For the app: a theme's grey for these labels comes before the colour of the figure's font.
+    For the app: a theme's grey for these labels comes before the colour of the figure's font. A figure whose layout was
+    `inked` has it already: asking Plotly for every label takes 6 ms.
     """
+    if fig.layout.xaxis.tickfont.color == INK:
+        return fig
     bars = (axis.colorbar for axis in fig.select_coloraxes() if axis.colorscale)  # Plotly makes one up where none is
     for labelled in (*fig.select_xaxes(), *fig.select_yaxes(), *bars):
         labelled.tickfont.color = INK

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptviz.analysis.scores import induction_score, previous_token_score
+from gptviz.analysis.scores import induction_score, previous_token_score, repeat_score, repeats
 from gptviz.evaluate import ByteNGram, bits_per_byte, evaluate, induction_scores
 
 STORIES = [
@@ -26,6 +26,20 @@ def test_previous_token_score_counts_the_diagonal_below():
     weights[0, 0] = [[1, 0, 0], [1, 0, 0], [0, 1, 0]]  # always the token before
     weights[0, 1] = np.eye(3)  # always itself
     assert previous_token_score(weights).tolist() == [[1.0, 0.0]]
+
+
+def test_repeats_are_the_places_after_the_last_earlier_occurrence():
+    assert repeats([1, 2, 3, 1, 2]) == [(3, 1), (4, 2)]
+    assert repeats([1, 2, 1, 3, 1]) == [(2, 1), (4, 3)]
+    assert repeats([1, 1, 1, 2]) == []  # the token after the earlier one is the query itself
+    assert repeats([]) == repeats([1, 2, 3]) == []
+
+
+def test_repeat_score_is_the_induction_score_on_a_sequence_that_repeats_itself():
+    weights = np.random.default_rng(0).random((2, 3, 14, 14)).astype(np.float32)
+    expected = induction_score(weights, 7)
+    np.testing.assert_allclose(repeat_score(weights, [5, 1, 2, 9, 4, 3, 8] * 2), expected, rtol=1e-6)
+    assert np.isnan(repeat_score(weights, range(14))).all()
 
 
 def test_induction_score_looks_one_after_the_earlier_occurrence():

@@ -19,9 +19,9 @@ def attention(t: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.tril(odds) / np.tril(odds).sum(-1, keepdims=True), odds / odds.sum(-1, keepdims=True)
 
 
-def three(t: int) -> tuple[go.Figure, ...]:
+def change(t: int) -> go.Figure:
     masked, unmasked = attention(t)
-    return masking.three_maps(masked, unmasked, unmasked - masked, [f"t{i}" for i in range(t)])
+    return masking.difference_map(unmasked - masked, [f"t{i}" for i in range(t)])
 
 
 def numbers(figure: go.Figure) -> np.ndarray:
@@ -30,39 +30,14 @@ def numbers(figure: go.Figure) -> np.ndarray:
 
 
 @pytest.mark.parametrize("t", [1, 2, 6, 7, 40])
-def test_three_maps_show_their_numbers_on_the_same_axes(t):
+def test_the_difference_is_what_was_given_on_a_scale_that_does_not_depend_on_it(t):
     masked, unmasked = attention(t)
-    maps = three(t)
-    ranges = {(tuple(m.layout.xaxis.range), tuple(m.layout.yaxis.range)) for m in maps}
-    labels = {json.dumps([m.layout.xaxis.labelalias, m.layout.yaxis.labelalias], sort_keys=True) for m in maps}
-    assert len(ranges) == len(labels) == 1
-    below = np.tril_indices(t)
-    np.testing.assert_allclose(numbers(maps[0])[below], masked[below], atol=1e-6)
-    np.testing.assert_allclose(numbers(maps[1]), unmasked, atol=1e-6)
-    np.testing.assert_allclose(numbers(maps[2]), unmasked - masked, atol=1e-6)
-    assert len({m.layout.height for m in maps}) == 1
-
-
-def test_scales_do_not_depend_on_the_numbers():
-    first, second, change = (m.layout.coloraxis for m in three(5))
-    assert (first.cmin, first.cmax) == (second.cmin, second.cmax) == (0, 1)
-    assert (change.cmin, change.cmax) == (-1, 1)
-    middle = [colour for place, colour in change.colorscale if place == 0.5]
+    figure = change(t)
+    np.testing.assert_allclose(numbers(figure), unmasked - masked, atol=1e-6)
+    axis = figure.layout.coloraxis
+    assert (axis.cmin, axis.cmax) == (-1, 1)
+    middle = [colour for place, colour in axis.colorscale if place == 0.5]
     assert middle == [dict(map(tuple, style.DIVERGING))[0.5]]
-
-
-def test_a_leaking_mask_is_seen():
-    masked, unmasked = attention(3)
-    tight = masking.three_maps(masked, unmasked, unmasked - masked, list("abc"))[0]
-    assert np.isnan(numbers(tight)[0, 1])  # drawn by the layer of masked cells
-    masked[0, 1] = 0.25
-    leaking = masking.three_maps(masked, unmasked, unmasked - masked, list("abc"))[0]
-    assert numbers(leaking)[0, 1] == 0.25
-
-
-def test_numbers_are_written_only_where_a_column_has_room():
-    assert three(masking.MOST_NUMBERS)[1].data[0].texttemplate
-    assert not any(trace.texttemplate for m in three(masking.MOST_NUMBERS + 1) for trace in m.data)
 
 
 def test_heads_map_frames_the_chosen_head_and_carries_every_head():
@@ -103,12 +78,6 @@ def test_small_changes_do_not_read_as_none(change, text):
     assert masking.change_text(change) == text
 
 
-def test_changes_are_written_short_and_signed():
-    figure = masking.three_maps(np.eye(2), np.full((2, 2), 0.5), np.array([[-0.5, 0.5], [0.04, -1.0]]), ["a", "b"])[2]
-    written = next(trace.text for trace in figure.data if trace.coloraxis)
-    assert [list(row) for row in written] == [["−.50", "+.50"], ["+.04", "−1.00"]]
-
-
 def test_surprise_bars_name_the_token_that_came():
     figure = masking.surprise_bars(np.array([1.0, 2.0]), np.array([0.5, 3.0]), ["My", " dog", " has"])
     masked, unmasked = figure.data
@@ -123,9 +92,8 @@ def test_surprise_bars_refuse_another_length():
         masking.surprise_bars(np.zeros(3), np.zeros(3), ["a", "b", "c"])
 
 
-def test_one_token_gives_empty_surprise_and_full_maps():
+def test_one_token_gives_empty_surprise():
     assert len(masking.surprise_bars(np.zeros(0), np.zeros(0), ["a"]).data[0].y) == 0
-    assert numbers(three(1)[0]).tolist() == [[1.0]]
 
 
 def test_ticks_thin_out_but_bars_do_not():
@@ -140,7 +108,7 @@ def test_tokens_are_literal_everywhere_and_equal_ones_stay_apart():
     t = len(HOSTILE)
     masked, unmasked = attention(t)
     figures = [
-        *masking.three_maps(masked, unmasked, unmasked - masked, HOSTILE),
+        masking.difference_map(unmasked - masked, HOSTILE),
         masking.position_bars(np.ones(t), HOSTILE, 0),
         masking.change_bars(np.ones(t), np.ones(t), HOSTILE),
         masking.surprise_bars(np.ones(t - 1), np.ones(t - 1), HOSTILE),
@@ -150,10 +118,10 @@ def test_tokens_are_literal_everywhere_and_equal_ones_stay_apart():
         assert "<b>x" not in written and "<a " not in written and "\\n" not in written
         assert "&lt;b&gt;x" in written or figure is figures[-1]
         assert figure.layout.xaxis.type != "category" and figure.layout.yaxis.type != "category"
-    assert list(figures[4].data[0].y) == list(range(t))
+    assert list(figures[2].data[0].y) == list(range(t))
 
 
 def test_every_figure_suits_light_and_dark():
     bars = masking.position_bars(np.ones(2), ["a", "b"], 0)
-    for figure in (*three(3), masking.heads_map(np.zeros((2, 2)), 0, 0), bars):
+    for figure in (change(3), masking.heads_map(np.zeros((2, 2)), 0, 0), bars):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == style.TRANSPARENT

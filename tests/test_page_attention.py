@@ -116,6 +116,26 @@ def test_rollout_names_its_source_and_its_rule() -> None:
     assert "layers 0 to 2" in texts(at)
 
 
+def test_the_page_says_which_head_finds_what_came_before() -> None:
+    text = "qx vb zt rk pw qx vb zt rk"
+    at = fine(open_page("attention", text=text))
+    trace = trace_of(at)
+    places = {}
+    for place, token in enumerate(trace.ids):
+        places.setdefault(token, []).append(place)
+    pairs = [(later, first + 1) for first, later in (p[-2:] for p in places.values() if len(p) > 1)]
+    means = np.mean([trace.weights[:, :, query, key] for query, key in pairs], axis=0)  # (L, H)
+    layer, head = np.unravel_index(means.argmax(), means.shape)
+    assert f"Here {len(pairs)} tokens come again, and head **{layer}.{head}**" in texts(at)
+    assert f"**{means.max():.0%}**" in texts(at)
+    assert "induction head" in texts(at)
+
+
+def test_without_a_repeated_token_the_page_says_where_to_look(plain: AppTest) -> None:
+    assert "No token comes again here." in texts(plain)
+    assert "“The same letters twice”" in texts(plain)
+
+
 def test_words_are_joined_and_the_rule_is_on_the_page() -> None:
     at = fine(open_page("attention", att_words="true"))
     header, codes = overview(at)

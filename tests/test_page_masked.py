@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 import gptviz
 from gptviz.ui import masking as parts
 from gptviz.ui.address import kept
-from tests.page_helpers import mounted, open_page, payload, texts
+from gptviz.view import unpack, unpack_codes
+from tests.page_helpers import fire, mounted, open_page, payload, texts
 
 NAME = "gpt-stories"
 SENTENCE = "My dog has fleas"
@@ -49,9 +50,25 @@ def numbers(values: Any) -> np.ndarray:
     return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).reshape(shape).astype(float)
 
 
-def cells(at: AppTest, key: str) -> np.ndarray:
-    """The numbers of a map that lie on its colour scale, NaN where a cell is drawn as masked."""
-    return numbers(next(trace["z"] for trace in figure(at, key)["data"] if "coloraxis" in trace))
+def cells(at: AppTest) -> np.ndarray:
+    """The numbers of the difference."""
+    return numbers(next(trace["z"] for trace in figure(at, "mask_difference")["data"] if "coloraxis" in trace))
+
+
+def views(at: AppTest) -> list[dict[str, Any]]:
+    """The attention views, masked and unmasked: their state, the overview's header, its codes and the exact weights."""
+    blobs = [unpack(e.proto.bytes) for e in at.get("bidi_component") if e.proto.bytes]
+    found = []
+    for view in mounted(at, "gptviz_view"):
+        told = payload(view)
+        own = {header["kind"]: (header, data) for header, data in blobs if header["id"] == told["id"]}
+        header, data = own["overview"]
+        exact, weights = own["exact"]
+        shape = exact["q1"] - exact["q0"], exact["k1"] - exact["k0"]
+        square = np.frombuffer(weights, np.float32).reshape(shape)
+        codes = unpack_codes(header, data)
+        found.append({"state": told["state"], "header": header, "codes": codes, "i": exact["i"], "weights": square})
+    return found
 
 
 def both(model: gptviz.LanguageModel, text: str) -> tuple[gptviz.Trace, gptviz.Trace]:
@@ -64,17 +81,43 @@ def softmax(trace: gptviz.Trace) -> np.ndarray:
     return torch.from_numpy(trace.logits.copy()).double().softmax(-1).numpy()
 
 
-def test_the_three_maps_are_the_two_passes_and_their_difference(model):
+def test_the_two_views_are_the_two_passes_and_the_map_is_their_difference(model):
     at = visit(layer=2, head=3)
-    masked, unmasked = (trace.weights[2, 3] for trace in both(model, SENTENCE))
-    below = np.tril_indices(len(masked))
-    np.testing.assert_allclose(cells(at, "mask_masked")[below], masked[below], atol=1e-6)
-    assert np.isnan(cells(at, "mask_masked")[np.triu_indices(len(masked), 1)]).all()
-    np.testing.assert_allclose(cells(at, "mask_unmasked"), unmasked, atol=1e-6)
-    np.testing.assert_allclose(cells(at, "mask_difference"), unmasked - masked, atol=1e-6)
-    layouts = [figure(at, f"mask_{name}")["layout"] for name in ("masked", "unmasked", "difference")]
-    assert layouts[0]["xaxis"] == layouts[1]["xaxis"] == layouts[2]["xaxis"]
-    assert layouts[0]["yaxis"] == layouts[1]["yaxis"] == layouts[2]["yaxis"]
+    traces = both(model, SENTENCE)
+    n_heads = traces[0].weights.shape[1]
+    for trace, view in zip(traces, views(at), strict=True):
+        assert view["i"] == 2 * n_heads + 3
+        np.testing.assert_array_equal(np.maximum(view["weights"], 0), trace.weights[2, 3])  # below 0 is a masked cell
+        assert (view["state"]["layer"], view["state"]["head"], view["state"]["mode"]) == (2, 3, "matrix")
+    masked, unmasked = (trace.weights[2, 3].astype(float) for trace in traces)
+    np.testing.assert_allclose(cells(at), unmasked - masked, atol=1e-6)
+
+
+def test_the_future_is_masked_in_one_view_and_filled_in_the_other_on_one_scale(model):
+    masked, unmasked = views(visit())
+    future = np.triu_indices(len(model.encode(SENTENCE)[0]), 1)
+    assert (masked["codes"][:, *future] == 0).all()
+    assert (unmasked["codes"][:, *future] > 0).all()
+    assert masked["header"]["largest"] == unmasked["header"]["largest"] == 1
+    assert [view["header"]["title"] for view in (masked, unmasked)] == ["Masked, as trained", "Unmasked"]
+
+
+def test_what_is_chosen_in_one_view_is_chosen_in_the_other_and_in_the_link():
+    at = visit()
+    first = mounted(at, "gptviz_view")[1]
+    state = {"layer": 1, "head": 2, "mode": "lines", "queries": [3]}
+    fire(at, first, "state", {"id": payload(first)["id"], "state": state})
+    assert not at.exception
+    for view in views(at):
+        assert {name: view["state"][name] for name in state} == state
+    assert any("head 1.2" in header.value for header in at.subheader)
+    names = ("layer", "head", "mask_view")
+    assert tuple(at.session_state[name] for name in names) == ("1", "2", "lines~q:3")
+    for mode, text in (("overview", "overview"), ("matrix", "")):  # a matrix is what the page begins with
+        first = mounted(at, "gptviz_view")[0]
+        fire(at, first, "state", {"id": payload(first)["id"], "state": {"mode": mode}})
+        assert at.session_state["mask_view"] == text
+        assert [view["state"]["mode"] for view in views(at)] == [mode, mode]
 
 
 def test_every_head_shows_the_share_that_moved(model):
@@ -141,7 +184,7 @@ def test_a_link_opens_the_same_picture():
 )
 def test_nonsense_in_the_link_leaves_the_page_standing(query):
     at = visit(**query)
-    assert cells(at, "mask_unmasked").shape[0] > 1
+    assert cells(at).shape[0] > 1
     assert 0 <= at.slider(key="mask_at_shown").value <= at.slider(key="mask_at_shown").max
 
 
@@ -154,7 +197,7 @@ def test_without_text_the_page_asks_for_some(text):
 
 def test_one_token_has_no_future_and_no_surprise():
     at = visit(text="a", mask_at=7)
-    assert cells(at, "mask_unmasked").tolist() == [[1.0]] and cells(at, "mask_difference").tolist() == [[0.0]]
+    assert [view["weights"].tolist() for view in views(at)] == [[[1.0]], [[1.0]]] and cells(at).tolist() == [[0.0]]
     assert not at.slider and "has no future" in texts(at)
     assert any("nothing came after it" in info.value for info in at.info)
     assert numbers(figure(at, "mask_positions")["data"][0]["y"]).tolist() == [0.0]
@@ -162,7 +205,7 @@ def test_one_token_has_no_future_and_no_surprise():
 
 def test_two_tokens():
     at = visit(text=" the the")
-    assert cells(at, "mask_unmasked").shape == (2, 2)
+    assert cells(at).shape == (2, 2)
     assert len(numbers(figure(at, "mask_surprise")["data"][0]["y"])) == 1
     assert at.slider(key="mask_at_shown").max == 1
 

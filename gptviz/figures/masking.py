@@ -15,7 +15,6 @@ from gptviz.figures.heatmap import heatmap, label
 
 MASKED, UNMASKED = style.CATEGORICAL[0], style.CATEGORICAL[1]
 CHOSEN, OTHERS = style.CATEGORICAL[4], style.CATEGORICAL[6]
-MOST_NUMBERS = 6  # tokens up to which a third of the page has room for a number in each cell
 BAR_ABOVE = {  # a colour bar at the side would take its width from the cells
     "orientation": "h",
     "thickness": 10,
@@ -26,48 +25,14 @@ BAR_ABOVE = {  # a colour bar at the side would take its width from the cells
     "tickfont": {"size": style.SMALL_FONT_SIZE},
     "outlinewidth": 0,
 }
-SIDE_BY_SIDE = {"masked": "Masked, as trained", "unmasked": "Unmasked", "difference": "Unmasked − masked"}
 
 
-def three_maps(
-    masked: np.ndarray, unmasked: np.ndarray, difference: np.ndarray, tokens: Sequence[str]
-) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """One head with the mask, without it, and the change: (T, T) three times, on the same axes.
+def difference_map(difference: np.ndarray, tokens: Sequence[str]) -> go.Figure:
+    """What removing the mask changes in one head: (T, T), on the diverging scale from -1 to 1 whatever the head.
 
-    The first two share the scale from 0 to 1. The change has the diverging scale from -1 to 1, whatever the head, so
-    that a small change looks small.
+    So a small change looks small.
     """
-    future = np.triu(np.ones(masked.shape, dtype=bool), k=1)
-    maps = (
-        heatmap(masked, tokens, tokens, masked=future),
-        heatmap(unmasked, tokens, tokens),
-        heatmap(difference, tokens, tokens, scale="diverging", span=(-1, 1), unit="change of weight"),
-    )
-    for figure, title in zip(maps, SIDE_BY_SIDE.values(), strict=True):
-        fit_a_third(figure, title, len(tokens))
-    if len(tokens) <= MOST_NUMBERS:
-        write_changes(maps[2], difference)
-    return maps
-
-
-def write_changes(figure: go.Figure, difference: np.ndarray) -> None:
-    """Write signed changes without the zero before the point, so that they are not shrunk to fit their cells."""
-    texts = [[f"{change:+.2f}".replace("0.", ".").replace("-", "−") for change in row] for row in difference.tolist()]
-    figure.update_traces(text=texts, texttemplate="%{text}", textfont={"size": style.SMALL_FONT_SIZE})
-
-
-def fit_a_third(figure: go.Figure, title: str, t: int) -> None:
-    """Give a map the shape of a column: the colour bar lies above, the cells keep the width."""
-    if t > MOST_NUMBERS:
-        figure.update_traces(texttemplate=None)
-    figure.update_layout(
-        height=400 if t <= 24 else 460,
-        title={"text": title, "font": {"size": style.FONT_SIZE + 2}, "x": 0.5, "xanchor": "center", "y": 0.985},
-        margin={"l": 8, "r": 8, "t": 84, "b": 8},
-        xaxis_title_text="key",
-        yaxis_title_text="query",
-        coloraxis_colorbar=BAR_ABOVE | {"title": {"text": ""}},
-    )
+    return heatmap(difference, tokens, tokens, scale="diverging", span=(-1, 1), unit="change of weight")
 
 
 def heads_map(moved: np.ndarray, layer: int, head: int) -> go.Figure:

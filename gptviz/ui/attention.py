@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from gptviz.analysis import heads
+from gptviz.analysis.scores import repeat_score, repeats
 from gptviz.figures.heatmap import reading as reading_figure
 from gptviz.figures.style import visible
 from gptviz.ui.address import kept
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOW = {"head": "Heads", "mean": "Mean", "max": "Max", "rollout": "Rollout"}
 OVER = {False: "this layer", True: "all layers"}
+INDUCTION = "A head that finds the earlier place and reads what came next is called an induction head."
 LARGEST_TABLE = 256  # tokens; of a longer text the table alone would take megabytes
 
 RULES = {
@@ -67,10 +69,11 @@ class Choice:
 
 def choose(model: LanguageModel) -> Choice:
     """All controls of the page, each part of the link."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         layer, head = pick_layer(model), pick_head(model)
         what = pick_one("Show", SHOW, "att_show")
         over = what != "head" and pick_one("Over", OVER, "att_over", help="Rollout: through this layer, or all.")
+    with st.container(horizontal=True):
         words = switch("Join tokens into words", "att_words")
         hide_first = switch("Hide the first token", "att_first")
         levels = switch("Read as low, med, high", "att_levels")
@@ -123,7 +126,7 @@ def every_head(reading: Reading, view: heads.View, choice: Choice) -> AttentionV
     return make_view(source, view.names, masked=view.masked | empty)
 
 
-def explain(choice: Choice) -> None:
+def explain(reading: Reading, choice: Choice) -> None:
     """Say by which rule the matrix was made, and where it is not the model's own."""
     heads_of = "all heads of all layers" if choice.whole_model else f"the heads of layer {choice.layer}"
     layers = "all layers" if choice.whole_model else f"layers 0 to {choice.layer}" if choice.layer else "layer 0"
@@ -140,7 +143,25 @@ def explain(choice: Choice) -> None:
             f"A row that looked at nothing else is empty."
         )
     lines.append("Grey cells are masked: their score was −∞ before the softmax.")
+    if choice.is_the_models:
+        lines.append(say_repeats(reading))
     st.markdown("  \n".join(lines))
+
+
+def say_repeats(reading: Reading) -> str:
+    """Which head does most as an induction head does, on this sentence, in words."""
+    found = repeats(reading.trace.ids)
+    if not found or len(reading.tokens) > LARGEST_TABLE:  # all layers of a long text would have to be made again
+        why = "" if found else "No token comes again here. "
+        return f"{why}{INDUCTION} Look for one with “The same letters twice” from “Try another”."
+    scores = repeat_score(reading.trace.weights, reading.trace.ids)  # (L, H)
+    layer, head = np.unravel_index(scores.argmax(), scores.shape)
+    count = "one token comes" if len(found) == 1 else f"{len(found)} tokens come"
+    return (
+        f"Here {count} again, and head **{layer}.{head}** looks most at what followed the earlier one: "
+        f"**{scores.max():.0%}** of its attention. {INDUCTION} “The same letters twice” from “Try another” "
+        "leaves a head nothing else to go by."
+    )
 
 
 def levels(view: heads.View, choice: Choice) -> None:

@@ -32,9 +32,10 @@ def asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
+STYLE = script.style() + asset("view.css")  # the view's own, and what makes it look like Streamlit's controls
 bring_engine = st.components.v2.component(
     "gptviz_view_engine",
-    js="\n".join((script.joined(), f"const STYLE = {json.dumps(script.style())};", asset("view_engine.js"))),
+    js="\n".join((script.joined(), f"const STYLE = {json.dumps(STYLE)};", asset("view_engine.js"))),
 )
 store = st.components.v2.component("gptviz_view_store", js=asset("view_store.js"))
 draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
@@ -42,9 +43,14 @@ draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
 ENCODED: weakref.WeakKeyDictionary[Trace, dict[str, tuple[str, bytes]]] = weakref.WeakKeyDictionary()  # by title
 
 
-def view_of_trace(trace: Trace, title: str = "") -> AttentionView:
-    """The attention of a trace, encoded once however many visitors look at it, for as long as the trace is kept."""
+def view_of_trace(trace: Trace, title: str = "", largest: float | None = None) -> AttentionView:
+    """The attention of a trace, encoded once however many visitors look at it, for as long as the trace is kept.
+
+    Args:
+        title: what it is; another `largest`, the weight at the end of the colours, has to have another title.
+    """
     view = make_view(TraceSource(trace), trace.tokens, title=title)
+    view.largest = largest
     encoded = ENCODED.setdefault(trace, {})
     if title not in encoded:
         encoded[title] = view.encode()

@@ -13,14 +13,17 @@ import streamlit as st
 from gptviz.analysis import masking
 from gptviz.figures.style import ink_labels
 from gptviz.ui.address import kept
+from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
 from gptviz.ui.strip import token_strip
+from gptviz.view import ViewState
 
 if TYPE_CHECKING:
     from gptviz import Trace
 
+PASSES = {"masked": "Masked, as trained", "unmasked": "Unmasked"}
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "scale": 2}}
 
 
@@ -36,6 +39,17 @@ def compare(reading: Reading) -> tuple[Trace, masking.Comparison]:
 def compared(fingerprint: str, ids: tuple[int, ...], _masked: Trace, _unmasked: Trace) -> masking.Comparison:
     """`masking.compare`, once for a model and a sentence."""
     return masking.compare(_masked, _unmasked)
+
+
+def show_both(reading: Reading, unmasked: Trace) -> None:
+    """Both passes in the attention view, on one scale; what is chosen in one is chosen in the other."""
+    traces = {"masked": reading.trace, "unmasked": unmasked}
+    for place, (name, trace) in zip(st.columns(2), traces.items(), strict=True):
+        view = view_of_trace(trace, title=PASSES[name], largest=1.0)
+        view.state = ViewState(mode="matrix")
+        with place:
+            st.markdown(f"**{PASSES[name]}**")
+            attention_view(view, key=f"mask_{name}", state_key="mask_view", owner=kept(), height=520)
 
 
 def pick_position(tokens: tuple[str, ...], key: str) -> int:

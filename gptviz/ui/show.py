@@ -35,7 +35,7 @@ def plot(fig: go.Figure, key: str) -> None:
 
 def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:
     """A table, rounded to read, and a button that saves all of it as a CSV file, with every digit."""
-    st.dataframe(frame, key=key, width="stretch", column_config=rounded(frame))
+    st.dataframe(frame, key=key, width="stretch", column_config=rounded(frame), placeholder="")
     st.download_button(
         "Save as CSV",
         lambda: frame.to_csv().encode(),

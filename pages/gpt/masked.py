@@ -22,13 +22,13 @@ with st.container(horizontal=True, gap="large"):
     layer, head = ui.pick_layer(reading.model), ui.pick_head(reading.model)
 
 st.subheader(f"The attention of head {layer}.{head}", anchor="attention")
-before, after = masked.weights[layer, head], unmasked.weights[layer, head]  # (T, T)
-maps = pictures.three_maps(before, after, masking.difference(before, after), tokens)
-for column, figure, name in zip(st.columns(3), maps, pictures.SIDE_BY_SIDE, strict=True):
-    with column:
-        ui.plot(figure, key=f"mask_{name}")
+parts.show_both(reading, unmasked)
 st.markdown(parts.say_moved(comparison, layer, head))
 parts.future_strip(tokens, comparison.future[layer, head])
+
+st.subheader(f"Head {layer}.{head}: unmasked − masked", anchor="difference")
+before, after = masked.layer_weights(layer)[head], unmasked.layer_weights(layer)[head]  # (T, T)
+ui.plot(pictures.difference_map(masking.difference(before, after), tokens), key="mask_difference")
 
 st.subheader("Attention moved to the future, per head", anchor="heads")
 st.caption("Click a head to see it above. Masked, every one of these shares is 0.")

@@ -18,6 +18,10 @@ page = st.navigation(
             st.Page("gpt/inside_head.py", title="Inside a head", icon=":material/zoom_in:", url_path="inside-head"),
             st.Page("gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
             st.Page("gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
+            st.Page(
+                "gpt/loss_gradient.py", title="From output to loss to gradient", icon=":material/trending_down:",
+                url_path="loss-gradient",
+            ),
         ],
     }
 )

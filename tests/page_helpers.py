@@ -17,6 +17,7 @@ PAGES = {
     "inside-head": "gpt/inside_head.py",
     "masked": "gpt/masked.py",
     "next-token": "gpt/next_token.py",
+    "loss-gradient": "gpt/loss_gradient.py",
 }
 PATIENCE = 60  # seconds; the first run in a process also imports torch
 

@@ -75,14 +75,6 @@ def test_a_rate_of_nothing_changes_nothing(tiny_model: LanguageModel) -> None:
     np.testing.assert_array_equal(before.nats, after.nats)
 
 
-def test_the_curve_takes_every_step_from_the_model_as_it_is(tiny_model: LanguageModel) -> None:
-    step = gradients.backward(tiny_model.gpt, IDS).parameters
-    rates = [1e-3, 1e-2, 1e-3]
-    curve = list(one_step.losses_by_rate(tiny_model.gpt, step, rates, IDS))
-    assert curve[0] == curve[2] != curve[1]
-    assert curve == [one_step.losses_after(tiny_model.gpt, step, rate, IDS).mean for rate in rates]
-
-
 def test_an_unknown_optimiser_is_refused(tiny_model: LanguageModel) -> None:
     with pytest.raises(ValueError, match="sgd or adamw"):
         one_step.direction(tiny_model.gpt, {}, "lion")

@@ -5,7 +5,7 @@ The copy is thrown away, the model itself only read. Knows nothing about figures
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -63,9 +63,3 @@ def losses_after(gpt: GPT, step: Parameters, rate: float, ids: Sequence[int]) ->
     moved = {name: weight.detach() - rate * step[name] for name, weight in gpt.named_parameters()}
     logits = twin(gpt, moved).trace(ids).tensor("logits")  # (T, V), by the same path as for the losses before
     return target_losses(logits.to(fine(logits)).cpu().numpy(), ids)
-
-
-def losses_by_rate(gpt: GPT, step: Parameters, rates: Sequence[float], ids: Sequence[int]) -> Iterator[float]:
-    """The mean loss after one step at each learning rate, one by one, each from the model as it is."""
-    for rate in rates:
-        yield losses_after(gpt, step, rate, ids).mean

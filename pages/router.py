@@ -16,6 +16,7 @@ page = st.navigation(
             st.Page("gpt/positions.py", title="Positions", icon=":material/straighten:", url_path="positions"),
             st.Page("gpt/attention.py", title="Attention", icon=":material/grid_on:", url_path="attention"),
             st.Page("gpt/inside_head.py", title="Inside a head", icon=":material/zoom_in:", url_path="inside-head"),
+            st.Page("gpt/inside_block.py", title="Inside a block", icon=":material/layers:", url_path="inside-block"),
             st.Page("gpt/masked.py", title="Masked and unmasked", icon=":material/compare:", url_path="masked"),
             st.Page("gpt/next_token.py", title="The next token", icon=":material/bar_chart:", url_path="next-token"),
             st.Page(

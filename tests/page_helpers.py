@@ -15,6 +15,7 @@ PAGES = {
     "positions": "gpt/positions.py",
     "attention": "gpt/attention.py",
     "inside-head": "gpt/inside_head.py",
+    "inside-block": "gpt/inside_block.py",
     "masked": "gpt/masked.py",
     "next-token": "gpt/next_token.py",
     "loss-gradient": "gpt/loss_gradient.py",

@@ -19,13 +19,14 @@ PAGES = {  # URL path of a page -> the names that it shows; those of "" are shar
     "attention": ("view", "summed", "att_show", "att_over", "att_words", "att_first", "att_levels", "att_at"),
     "masked": ("mask_view", "mask_at"),
     "inside-head": ("head_stage", "head_query", "head_key", "head_unscaled", "head_unmasked"),
+    "inside-block": ("block_token",),
     "next-token": (
         "next_ids", "next_temperature", "next_top_k", "next_top_p", "next_seed", "next_amount", "next_n", "next_over",
         "next_row", "next_at",
     ),
     "loss-gradient": ("loss_at", "loss_norms", "loss_on", "loss_optimizer", "loss_rate", "loss_curve", "loss_run"),
 }  # fmt: skip
-OF_A_SENTENCE = ("next_ids", "next_at", "mask_at", "loss_at")  # mean nothing in another one; each sentence has its own
+OF_A_SENTENCE = ("next_ids", "next_at", "mask_at", "loss_at", "block_token")  # each sentence has its own
 MOST_SENTENCES = 20  # that a session remembers these of
 Value = TypeVar("Value")
 

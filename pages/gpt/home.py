@@ -11,6 +11,7 @@ LESSONS = {
     "gpt/positions.py": ("Positions", "How does it know where a word stands?"),
     "gpt/attention.py": ("Attention", "Which token looks at which, in every head?"),
     "gpt/inside_head.py": ("Inside a head", "How does one attention weight come about, number by number?"),
+    "gpt/inside_block.py": ("Inside a block", "What do attention and feed-forward add to a token's vector?"),
     "gpt/masked.py": ("Masked and unmasked", "What changes when it may look into the future?"),
     "gpt/next_token.py": ("The next token", "How does it choose how to go on?"),
     "gpt/loss_gradient.py": ("From output to loss to gradient", "Which weights are to blame, and what does a step do?"),

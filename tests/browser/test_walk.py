@@ -12,11 +12,12 @@ LESSONS = {
     "positions": "Positions",
     "attention": "Attention",
     "inside-head": "Inside a head",
+    "inside-block": "Inside a block",
     "masked": "Masked and unmasked",
     "next-token": "The next token",
     "loss-gradient": "From output to loss to gradient",
 }
-FORMULAS = {"loss-gradient": 3}  # page -> what it sets in KaTeX of its own
+FORMULAS = {"inside-block": 2, "loss-gradient": 3}  # page -> what it sets in KaTeX of its own
 HOME = "What a transformer does with your sentence"
 HOSTILE = "<img src=x onerror=alert(1)> $x$ **b** :smile: [a](b) ![i](http://example.com/i.png)"
 

@@ -3,7 +3,7 @@
 import { cutText, drawTip, rowIsWrong } from "./canvas.js";
 import { errorColours, headColours } from "./colour.js";
 import { columnsGeometry, hitLine, hitToken, lineEnds, lineOpacity, lineSet } from "./lines.js";
-import { exactText, roughText, rowAt } from "./payload.js";
+import { roughText, rowAt, shortText } from "./payload.js";
 import { isCrowded, massOf } from "./state.js";
 import { headText } from "./words.js";
 
@@ -271,7 +271,7 @@ function endSums(lines, end) {
 }
 
 function lineNumber(w, exact) {
-  return exact ? exactText(w, 3) : roughText(w);
+  return exact ? shortText(w, 3) : roughText(w);
 }
 
 function paintTitles(view, context, geometry) {

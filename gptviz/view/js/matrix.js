@@ -3,7 +3,7 @@
 import { cutText, drawTip, imageOf, outline, pinDisc } from "./canvas.js";
 import { colourOf, headColours, inkOn } from "./colour.js";
 import { axisGeometry, axisMargins } from "./layout.js";
-import { readingAt, weightText } from "./payload.js";
+import { readingAt, shortText, weightText } from "./payload.js";
 import { chosenHead } from "./state.js";
 import { headText } from "./words.js";
 
@@ -138,9 +138,7 @@ function paintWeights(view, context, axes, frame) {
       const look = { scale: view.state.scale, largest: view.largest(), rowLargest, dark: view.theme.dark };
       context.fillStyle = inkOn(colourOf(reading.w, look));
       const [x, y] = axes.toPixel(q, k0 + n);
-      const least = 10 ** -digits;
-      const tiny = reading.w > 0 && reading.w < least / 2; // 0.00 would say that it is 0
-      const text = tiny ? `<${String(least).slice(1)}` : reading.w.toFixed(digits);
+      const text = shortText(reading.w, digits);
       context.fillText(text, frame.x + x + axes.cell[0] / 2, frame.y + TITLE + y + axes.cell[1] / 2);
     }
   }
@@ -166,9 +164,9 @@ function paintAxes(view, context, axes, frame) {
   context.font = `700 13px ${theme.font}`;
   context.textAlign = "right";
   context.fillStyle = theme.key;
-  context.fillText(`${dataset.header.axes[1]} →`, left - 6, top - 28);
+  context.fillText(`${dataset.header.axes[1]} →`, left - 10, top - 28);
   context.fillStyle = theme.query;
-  context.fillText(`${dataset.header.axes[0]} ↓`, left - 6, top - 10);
+  context.fillText(`${dataset.header.axes[0]} ↓`, left - 10, top - 10);
   context.font = `${LABEL_SIZE}px ${theme.code}`;
   context.fillStyle = theme.text;
   for (const label of axes.rows) context.fillText(label.text, left - 6, frame.y + TITLE + label.at);

@@ -12,7 +12,8 @@ const UNDER = { label: 37, side: 0 }; // room for the text of each panel: two li
 const BESIDE = { label: 0, side: 100 }; // or five lines to the right of it
 const LEAST_BESIDE = 88; // height of a panel with five lines beside it
 const EDGE = 6;
-const LEAST = 64; // width of a panel
+const LEAST = 64; // width of a panel: a thumb hits it;
+const LEAST_IN_LAYERS = 56; // a little less where a row then holds a whole layer
 const LARGEST = 340;
 
 /** Where each head is drawn: boxes in the order of the screen, and `heads`, the head of each box. */
@@ -34,22 +35,22 @@ function arrangement(given, H) {
   const under = largestGrid(given, UNDER, H);
   const beside = largestGrid(given, BESIDE, H);
   const best = beside.size > under.size && beside.size * given.ratio >= LEAST_BESIDE ? beside : under;
-  if (best.size >= LEAST) return { ...best.text, columns: best.columns, max: Math.floor(best.size) };
-  return { ...UNDER, columns: under.layers ? H : undefined, max: 110 };
+  if (best.size >= LEAST) return { ...best.text, columns: best.columns, min: best.least, max: Math.floor(best.size) };
+  return { ...UNDER, columns: under.layers ? H : undefined, min: under.least, max: 110 };
 }
 
 /** The number of columns at which panels are largest, with room for a text at each. */
 function largestGrid({ n, width, height, ratio, gap, min }, text, H) {
   const columnSize = (columns) => Math.floor((width - gap * (columns - 1)) / columns) - text.side;
-  const layers = H > 1 && columnSize(H) >= min;
-  const step = layers ? H : 1;
+  const layers = H > 1 && columnSize(H) >= LEAST_IN_LAYERS;
+  const [step, least] = layers ? [H, LEAST_IN_LAYERS] : [1, min];
   let best = { size: 0, columns: step };
-  for (let columns = step; columns <= n && columnSize(columns) >= min; columns += step) {
+  for (let columns = step; columns <= n && columnSize(columns) >= least; columns += step) {
     const rows = Math.ceil(n / columns);
     const size = Math.min(columnSize(columns), ((height + gap) / rows - gap - text.label) / ratio, LARGEST);
     if (size > best.size) best = { size, columns };
   }
-  return { ...best, layers, text };
+  return { ...best, layers, least, text };
 }
 
 /** Paint the panels that are in sight. */

@@ -49,8 +49,10 @@ function paintLabelUnder(view, context, head, { x, y, width }, used, sort) {
   context.fillStyle = kindColour(kind, theme);
   if (word) context.fillText(cutText(context, word, width - used - 6), x + width, y);
   const places = ["left", "center", "right"];
-  badgeParts(header.heads, head).forEach(([name, text], n) => {
-    emphasise(context, theme, name === sort, size);
+  const parts = badgeParts(header.heads, head);
+  const tight = context.measureText(parts.map(([, text]) => text).join("  ")).width > width;
+  parts.forEach(([name, text], n) => {
+    emphasise(context, theme, name === sort, tight ? 10 : size);
     context.textAlign = places[n];
     context.fillText(text, x + (width * n) / 2, y + 16);
   });

@@ -223,9 +223,15 @@ export function weightText(reading, digits = 4) {
 }
 
 /** An exact number, rounded to decimals; a very small one as a power of ten, since 0.0000 would say that it is 0. */
-export function exactText(weight, digits = 4) {
+function exactText(weight, digits = 4) {
   const small = weight !== 0 && Math.abs(weight) < 10 ** -digits;
   return small ? weight.toExponential(1) : weight.toFixed(digits);
+}
+
+/** An exact number where there is little room: "<.01" says that it is small but not 0. */
+export function shortText(weight, digits) {
+  const least = 10 ** -digits;
+  return weight > 0 && weight < least / 2 ? `<${String(least).slice(1)}` : weight.toFixed(digits);
 }
 
 /** A number from a code, which knows no more than this. */

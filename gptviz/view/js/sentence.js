@@ -2,7 +2,7 @@
 
 import { rowIsWrong } from "./canvas.js";
 import { colourOf, inkOn } from "./colour.js";
-import { columnAt, exactText, readingAt, roughText, rowAt } from "./payload.js";
+import { columnAt, readingAt, roughText, rowAt, shortText } from "./payload.js";
 import { sentenceChoice, sentenceSides } from "./state.js";
 import { element, errorStripes } from "./toolbar.js";
 import { describe, inUnit } from "./words.js";
@@ -179,7 +179,7 @@ function paintToken(token, value, { exact, top }, scale, theme) {
   const colour = colourOf(value, { scale: scale === "row" ? "linear" : scale, largest: top, dark: theme.dark });
   token.style.background = `rgb(${colour.join(" ")})`;
   token.style.color = inkOn(colour);
-  token.number.textContent = exact ? exactText(value, 3) : roughText(value);
+  token.number.textContent = exact ? shortText(value, 3) : roughText(value);
 }
 
 function headline({ chosen, coloured }, side, { axes, unit }) {

@@ -17,7 +17,7 @@ const SCALE_BUTTONS = [
   ["row", "Per row", "Colour: each row divided by its own largest weight"],
 ];
 const SORT_OPTIONS = [
-  ["place", "by layer and head"],
+  ["place", "by layer"],
   ["entropy", "by entropy"],
   ["distance", "by mean distance"],
   ["first", "by first-token mass"],

@@ -207,7 +207,7 @@ class AttentionPicture {
     this.strip.element.hidden = state.mode !== "matrix";
     if (state.mode === "matrix") this.strip.update(header);
     // One matrix is square and a screen is wide: the sentence stands beside it.
-    const beside = state.mode === "matrix" && !this.othersPinned() && this.root.clientWidth > 900;
+    const beside = state.mode === "matrix" && !this.othersPinned() && this.root.clientWidth > 760;
     this.body.classList.toggle("is-wide", beside);
     const sentence = state.mode === "sentence";
     this.pane.hidden = sentence;

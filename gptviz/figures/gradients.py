@@ -218,7 +218,7 @@ def norm_map(
         "ygap": 2,
         "text": [["" if math.isnan(value) else three_digits(value) for value in row] for row in values.tolist()],
         "texttemplate": "%{text}" if len(columns) <= MOST_NUMBERS else None,
-        "textfont": {"size": style.FONT_SIZE if len(columns) <= MOST_NUMBERS // 2 else style.SMALL_FONT_SIZE},
+        "textfont": {"size": style.SMALL_FONT_SIZE},
         "customdata": values,
         "hoverongaps": False,
         "hovertemplate": f"{axes[0]} %{{y}}<br>{axes[1]} %{{x}}<br>{unit} <b>%{{customdata:.6g}}</b><extra></extra>",

@@ -74,7 +74,8 @@ def show_norms(reading: Reading, learned: Learned, layer: int, head: int) -> Non
     span = figures.norm_span(whole, heads, np.array([*outside.values()]))
     layers, places = (list(map(str, range(n))) for n in heads.shape[1:])
     every = figures.with_outside(whole, [*outside.values()])
-    rows, columns = [*GROUPS, *outside], [*layers, "outside"]
+    rows = [*GROUPS, *(name.replace(" = ", "<br>= ") for name in outside)]  # a phone has no room for the tied table's
+    columns = [*layers, "outside"]
     st.markdown(say_norms(learned, reading.model.gpt.config.tied))
     plot(figures.norm_map(every, rows, columns, span, axes=("", "layer"), unit=unit), key="loss_groups")
     for place, name, values in zip(st.columns(3), QKV, heads, strict=True):
@@ -221,11 +222,16 @@ def show_step(reading: Reading, losses: Losses, learned: Learned, optimizer: str
     with st.container(horizontal=True):
         st.metric("Loss before", f"{losses.mean:.4f} nats")
         st.metric("Loss after", f"{step.after.mean:.4f} nats")
-        st.metric("Change, measured", figures.signed(measured))
-        st.metric("Change, first order", figures.signed(predicted), help="− learning rate × ⟨gradient, step⟩; for SGD −η‖g‖²")
+        st.metric("Change, measured", nats_text(measured))
+        st.metric("Change, first order", nats_text(predicted), help="−η ⟨gradient, step⟩; for SGD this is −η‖g‖²")
     st.markdown(say_step(losses, step, measured, predicted))
     figure = figures.loss_bars(losses.nats, reading.tokens[:-1], reading.tokens[1:], after=step.after.nats)
     loss_parts.show_bars(figure, len(losses.nats), key="loss_after")
+
+
+def nats_text(change: float) -> str:
+    """A change of the loss, as a number with its sign."""
+    return f"{change:+.4f}".replace("-", "−")
 
 
 def say_step(losses: Losses, step: Stepped, measured: float, predicted: float) -> str:

@@ -18,11 +18,12 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gptviz.checkpoint import LanguageModel, load
+    from gptviz.checkpoint import LanguageModel, TranslationModel, load
     from gptviz.config import ConfigError
     from gptviz.folder import CheckpointError, available
     from gptviz.sampling import Generation, generate
     from gptviz.trace import Trace, WhatIf
+    from gptviz.translation import Forced, Translation, TranslationTrace, force, translate
     from gptviz.view import AttentionView, attention_view
 
 __version__ = "0.1.0"
@@ -31,29 +32,41 @@ HOME_OF = {
     "AttentionView": "gptviz.view",
     "CheckpointError": "gptviz.folder",
     "ConfigError": "gptviz.config",
+    "Forced": "gptviz.translation",
     "Generation": "gptviz.sampling",
     "LanguageModel": "gptviz.checkpoint",
     "Trace": "gptviz.trace",
+    "Translation": "gptviz.translation",
+    "TranslationModel": "gptviz.checkpoint",
+    "TranslationTrace": "gptviz.translation",
     "WhatIf": "gptviz.trace",
     "attention_view": "gptviz.view",
     "available": "gptviz.folder",
+    "force": "gptviz.translation",
     "generate": "gptviz.sampling",
     "load": "gptviz.checkpoint",
+    "translate": "gptviz.translation",
 }
 
 __all__ = [
     "AttentionView",
     "CheckpointError",
     "ConfigError",
+    "Forced",
     "Generation",
     "LanguageModel",
     "Trace",
+    "Translation",
+    "TranslationModel",
+    "TranslationTrace",
     "WhatIf",
     "attention_view",
     "available",
+    "force",
     "generate",
     "load",
     "trace",
+    "translate",
 ]
 
 

@@ -109,6 +109,14 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", help="cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else auto")
 
 
+def load_language_model(args: argparse.Namespace) -> LanguageModel:
+    """The model of `--model`, or a `ValueError` if it is of another kind."""
+    model = gptviz.load(args.model, args.device)
+    if not isinstance(model, gptviz.LanguageModel):
+        raise ValueError(f"expected a model that goes on from a text, found {model.name}, which translates")
+    return model
+
+
 def list_models(args: argparse.Namespace) -> None:
     """Print name and shape of every model; reads no weights, but compares their number with the shape."""
     names = folder.available()
@@ -125,14 +133,15 @@ def list_models(args: argparse.Namespace) -> None:
             rows.append([name, f"damaged: {complaint(error)}"])
             continue
         _, weights = folder.expected_sizes(config)
-        shape = [config.n_layers, config.n_heads, config.d_model, config.vocab_size, config.context, f"{weights:,}"]
+        layers = config.n_layers if folder.kind_of(where) == "gpt" else f"{config.n_layers}+{config.n_layers}"
+        shape = [layers, config.n_heads, config.d_model, config.vocab_size, config.context, f"{weights:,}"]
         rows.append([name, *shape])
     print_table(["name", "layers", "heads", "width", "vocabulary", "context", "parameters"], rows)
 
 
 def show_trace(args: argparse.Namespace) -> None:
     """Print the tokens with their probabilities, or one head's weights; save the arrays if asked to."""
-    model = gptviz.load(args.model, args.device)
+    model = load_language_model(args)
     trace = gptviz.trace(model, args.text, causal=not args.unmasked)
     notice_of_dropped(trace.dropped, model)
     if args.npz:
@@ -183,7 +192,7 @@ def save_arrays(trace: Trace, path: Path) -> None:
 
 def show_generation(args: argparse.Namespace) -> None:
     """Print the text with its continuation; why it stopped goes to stderr."""
-    model = gptviz.load(args.model, args.device)
+    model = load_language_model(args)
     settings = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p, "seed": args.seed}
     result = gptviz.generate(model, args.text, args.max_new_tokens, **settings)
     print(printable(str(result)))

@@ -136,7 +136,18 @@ class KeyValueCache:
         self.keys[:, :, self.used : end] = k
         self.values[:, :, self.used : end] = v
         self.used = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        return self.seen()
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """Keys and values so far, each (B, H, S, D)."""
+        if self.keys is None or self.values is None:
+            raise ValueError("the cache is empty; append keys and values first")
+        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+
+    def choose(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch, (B',): the beams that a search keeps."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class AttentionTrace(NamedTuple):
@@ -162,14 +173,22 @@ class MultiHeadAttention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model)  # rows: all of q, then k, then v; head by head inside each
         self.out = nn.Linear(d_model, d_model)
 
-    def project(self, x: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, T, C), memory (B, S, C) -> q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)."""
+    def project(
+        self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, C), memory (B, S, C) -> q (B, H, T, D), k (B, H, S, D), v (B, H, S, D).
+
+        With a `cache`, keys and values of x are added to it; those of a memory are made once and kept in it.
+        """
         if memory is None:
-            return self.split(self.qkv(x), 3)
+            q, k, v = self.split(self.qkv(x), 3)
+            return (q, k, v) if cache is None else (q, *cache.append(k, v))
         c = x.size(-1)
         (q,) = self.split(F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), 1)
+        if cache is not None and cache.used:
+            return q, *cache.seen()
         k, v = self.split(F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), 2)
-        return q, k, v
+        return (q, k, v) if cache is None else (q, *cache.append(k, v))
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(B, T, parts C) -> parts x (B, H, T, D), all views"""
@@ -179,9 +198,7 @@ class MultiHeadAttention(nn.Module):
         self, x: Tensor, memory: Tensor | None = None, *, attend: Attend, cache: KeyValueCache | None = None
     ) -> AttentionTrace:
         """x (B, T, C), memory (B, S, C) or None for self-attention -> `AttentionTrace`."""
-        q, k, v = self.project(x, memory)
-        if cache is not None:
-            k, v = cache.append(k, v)
+        q, k, v = self.project(x, memory, cache)
         heads, weights = attend(q, k, v)  # (B, H, T, D)
         joined = heads.transpose(1, 2).flatten(2)  # (B, T, C)
         heads = joined.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (B, H, T, D), so that one copy is kept

@@ -40,8 +40,9 @@ from gptviz.seq2seq import Transformer
 from gptviz.tokenizer import Tokenizer, TokenizerError
 
 __all__ = [
-    "CARD", "CONFIG", "VOCABULARY", "WEIGHTS", "CheckpointError", "LanguageModel",
-    "available", "expect_model", "find", "find_shipped", "fingerprint", "load", "load_shipped", "read_config", "save",
+    "CARD", "CONFIG", "VOCABULARY", "WEIGHTS", "AnyModel", "CheckpointError", "LanguageModel", "TranslationModel",
+    "available", "expect_model", "expect_translator", "find", "find_shipped", "fingerprint", "load", "load_shipped",
+    "read_config", "save",
 ]  # fmt: skip
 
 TABLE, PROJECTION = "token_embedding.weight", "unembedding.weight"  # one and the same where a model is tied
@@ -67,10 +68,37 @@ class LanguageModel:
         return ids[dropped:], dropped
 
 
+@dataclass(frozen=True, eq=False)
+class TranslationModel:
+    """An encoder-decoder ready to translate. Shared by threads, never changed."""
+
+    name: str
+    transformer: Transformer
+    tokenizer: Tokenizer
+    fingerprint: str  # as for a `LanguageModel`
+    folder: Path | None = None
+
+
+AnyModel = LanguageModel | TranslationModel
+
+
 def expect_model(model: object) -> LanguageModel:
     """`model` itself, or a `TypeError` that says where models come from."""
+    if isinstance(model, TranslationModel):
+        raise TypeError(f"expected a language model, found {model.name}, which translates; see gptviz.translate")
     if not isinstance(model, LanguageModel):
         raise TypeError(f"expected a model, found {shortened(model)}; gptviz.load('gpt-stories') gives one")
+    return model
+
+
+def expect_translator(model: object) -> TranslationModel:
+    """`model` itself, or a `TypeError` that says where such models come from."""
+    if isinstance(model, LanguageModel):
+        raise TypeError(f"expected a model that translates, found {model.name}, which goes on from a text")
+    if not isinstance(model, TranslationModel):
+        raise TypeError(
+            f"expected a model that translates, found {shortened(model)}; gptviz.load('transformer-deu-eng') gives one"
+        )
     return model
 
 
@@ -97,12 +125,15 @@ def save(folder: Path, model: GPT | Transformer, tokenizer: Tokenizer) -> None:
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load(name: str | os.PathLike[str], device: str | None = None) -> LanguageModel:
+def load(name: str | os.PathLike[str], device: str | None = None) -> AnyModel:
     """A model by its name under checkpoints/, or by the path of its folder; weights in float32, whatever the file has.
 
     Args:
         name: where both a model of that name and such a path exist, the name counts.
         device: cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else the best there is.
+
+    Returns:
+        A `LanguageModel`, or a `TranslationModel` where the folder holds an encoder-decoder.
 
     Raises:
         CheckpointError: if there is no such folder, or it does not hold a sound model.
@@ -111,19 +142,19 @@ def load(name: str | os.PathLike[str], device: str | None = None) -> LanguageMod
     return load_folder(find(name), device)
 
 
-def load_shipped(name: str, device: str | None = None) -> LanguageModel:
+def load_shipped(name: str, device: str | None = None) -> AnyModel:
     """A model by its name under checkpoints/ and by nothing else: for names out of a URL. See `load`."""
     return load_folder(find_shipped(name), device)
 
 
-def load_folder(folder: Path, device: str | None) -> LanguageModel:
+def load_folder(folder: Path, device: str | None) -> AnyModel:
     """`load`, once the folder is found: cheap checks first, memory last."""
     target = pick_device(device)
     folder = folder.resolve()
     check_files(folder)
     config, pattern = read_config(folder)
     try:
-        gpt = empty_model(config, read_header(folder, config), f"{folder.name}/{WEIGHTS}")
+        model = empty_model(config, read_header(folder, config), f"{folder.name}/{WEIGHTS}")
         tokenizer = Tokenizer.load(folder / VOCABULARY, pattern)
         check_vocabulary(tokenizer, config, folder)
         weights = read_weights(folder)
@@ -131,11 +162,13 @@ def load_folder(folder: Path, device: str | None) -> LanguageModel:
     except (OSError, TokenizerError, SafetensorError) as error:
         problem = f"expected files that can be read, found: {error}" if not isinstance(error, TokenizerError) else error
         raise CheckpointError(f"{folder.name}: {problem}; copy the folder again") from error
-    gpt.load_state_dict(weights, strict=False, assign=True)
-    if config.tied:
-        gpt.unembedding.weight = gpt.token_embedding.weight
-    gpt.for_reading().to(target)
-    return LanguageModel(folder.name, gpt, tokenizer, mark, folder)
+    model.load_state_dict(weights, strict=False, assign=True)
+    if isinstance(model, GPT) and config.tied:
+        model.unembedding.weight = model.token_embedding.weight
+    model.for_reading().to(target)
+    if isinstance(model, Transformer):
+        return TranslationModel(folder.name, model, tokenizer, mark, folder)
+    return LanguageModel(folder.name, model, tokenizer, mark, folder)
 
 
 class Uninitialised(TorchFunctionMode):
@@ -152,13 +185,15 @@ class Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def empty_model(config: GPTConfig, shapes: dict[str, tuple[int, ...]], label: str) -> GPT:
+def empty_model(
+    config: ModelConfig, shapes: dict[str, tuple[int, ...]], label: str
+) -> GPT | Transformer:
     """A model without memory for its weights, after names and shapes in the file were compared with it."""
     with torch.device("meta"), Uninitialised():
-        gpt = GPT(config)
-    expected = {name: tuple(value.shape) for name, value in gpt.state_dict().items()}
+        model = MODELS[type(config)](config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if config.tied:
-        del expected[PROJECTION]
+        expected.pop(PROJECTION, None)
     for name, shape in expected.items():
         if shapes.get(name) != shape:
             found = shapes.get(name, "none of that name")
@@ -166,7 +201,7 @@ def empty_model(config: GPTConfig, shapes: dict[str, tuple[int, ...]], label: st
                 f"{label}: expected {name} of shape {shape}, as {CONFIG} describes, found {found}; "
                 "the two files are of different models: copy both again"
             )
-    return gpt
+    return model
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gptviz.config import ConfigError, GPTConfig
+from gptviz.config import KINDS, ConfigError, ModelConfig, TransformerConfig
 
 ROOT = Path(__file__).resolve().parent.parent / "checkpoints"
 ENVIRONMENT = "GPTVIZ_CHECKPOINTS"
@@ -53,9 +53,22 @@ def folders(links: bool = False) -> list[str]:
         return []
 
 
-def available() -> list[str]:
-    """Names of the models under `root`, for `load` and `load_shipped`: its folders with a config.json, sorted."""
-    return [name for name in folders() if (root() / name / CONFIG).is_file()]
+def available(kind: str | None = None) -> list[str]:
+    """Names of the models under `root`, for `load` and `load_shipped`: its folders with a config.json, sorted.
+
+    With a `kind`, a name in `gptviz.config.KINDS`, those of this kind.
+    """
+    names = [name for name in folders() if (root() / name / CONFIG).is_file()]
+    return names if kind is None else [name for name in names if kind_of(root() / name) == kind]
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of the model in a folder, by its config.json alone; "gpt" where that cannot be read."""
+    try:
+        config, _ = read_config(folder)
+    except CheckpointError:
+        return "gpt"  # whoever opens it says what is wrong
+    return next(kind for kind, cls in KINDS.items() if isinstance(config, cls))
 
 
 def find(name: str | os.PathLike[str]) -> Path:
@@ -129,8 +142,8 @@ def check_files(folder: Path) -> None:
         )
 
 
-def read_config(folder: Path) -> tuple[GPTConfig, str]:
-    """The model's config and the name of its tokenizer's pattern, from config.json.
+def read_config(folder: Path) -> tuple[ModelConfig, str]:
+    """The model's config, of a class in `KINDS`, and the name of its tokenizer's pattern, from config.json.
 
     Raises:
         CheckpointError: if the file is missing, too big, not JSON, or describes no model.
@@ -151,12 +164,15 @@ def read_config(folder: Path) -> tuple[GPTConfig, str]:
             f'{label}: expected "format": "{FORMAT}", found {shortened(values.get("format"))}; '
             "write the folder with this version's gptviz.checkpoint.save"
         )
+    kind = values.get("kind", "gpt")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise CheckpointError(f'{label}: expected "kind": one of {", ".join(KINDS)}, found {shortened(kind)}')
     tokenizer = values.get("tokenizer")
     pattern = tokenizer.get("pattern") if isinstance(tokenizer, dict) else None
     if not isinstance(pattern, str):
         raise CheckpointError(f'{label}: expected "tokenizer": {{"pattern": "gpt2"}}, found {shortened(tokenizer)}')
     try:
-        return GPTConfig.from_dict(values.get("model")), pattern
+        return KINDS[kind].from_dict(values.get("model")), pattern
     except ConfigError as error:
         raise CheckpointError(f'{label}, "model": {error}') from error
 
@@ -173,7 +189,7 @@ def parse_json(raw: bytes, label: str) -> dict[str, Any]:
     return values
 
 
-def expected_sizes(config: GPTConfig) -> tuple[int, int]:
+def expected_sizes(config: ModelConfig) -> tuple[int, int]:
     """How many tensors the weights of such a model are, and how many numbers in all: by arithmetic alone.
 
     A tied output projection is stored once, with the token embedding.
@@ -182,6 +198,9 @@ def expected_sizes(config: GPTConfig) -> tuple[int, int]:
     attention = 3 * c * c + 3 * c + c * c + c  # q, k and v; out
     feed_forward = c * f + f + f * c + c
     norms = 2 * (c + c)
+    if isinstance(config, TransformerConfig):  # a decoder block has a second attention, with its norm
+        layer = 2 * (attention + feed_forward + norms) + attention + 2 * c
+        return 1 + (12 + 18) * config.n_layers, v * c + config.n_layers * layer
     final_norm = config.norm_order == "pre"
     projection = not config.tied
     tensors = 2 + 12 * config.n_layers + 2 * final_norm + projection
@@ -190,7 +209,7 @@ def expected_sizes(config: GPTConfig) -> tuple[int, int]:
     return tensors, numbers
 
 
-def read_header(folder: Path, config: GPTConfig) -> dict[str, tuple[int, ...]]:
+def read_header(folder: Path, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes in model.safetensors, once its size was found right for `config`; reads no weight.
 
     The format: 8 bytes, little-endian, the length of the header; the header, JSON; the numbers, without gaps.

@@ -121,9 +121,7 @@ class GPT(nn.Module):
 
         A product with few rows then takes less time on a CPU: up to a quarter less with 16 tokens in gpt-stories.
         """
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Linear):
-                module.weight.data = module.weight.data.T.contiguous().T
+        lay_out_by_columns(self.blocks)
         return self.requires_grad_(False).eval()
 
     def count_parameters(self) -> int:
@@ -203,6 +201,13 @@ class GPT(nn.Module):
                 f"{int(batch.max())}; was the text encoded with this model's tokenizer?"
             )
         return batch.to(self.device)
+
+
+def lay_out_by_columns(blocks: nn.Module) -> None:
+    """Put the matrices of `blocks` into memory column by column."""
+    for module in blocks.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.T.contiguous().T
 
 
 def initialise(module: nn.Module) -> None:

@@ -25,7 +25,7 @@ from gptviz.attention import (
     padding_mask,
 )
 from gptviz.config import TransformerConfig
-from gptviz.gpt import Block, Drop, FeedForward, initialise, nothing
+from gptviz.gpt import Block, Drop, FeedForward, initialise, lay_out_by_columns, nothing
 from gptviz.trace import BlockTrace
 
 PADDING = -1  # in sources it is masked, in targets it does not count
@@ -116,6 +116,11 @@ class Transformer(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.token_embedding.weight.device
+
+    def for_reading(self) -> Transformer:
+        """Itself, to be read and no longer trained; see `GPT.for_reading`."""
+        lay_out_by_columns(self)
+        return self.requires_grad_(False).eval()
 
     def count_parameters(self) -> int:
         """Trained numbers; the one table counts once."""

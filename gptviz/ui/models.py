@@ -21,8 +21,8 @@ TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
 
 
 def names() -> list[str]:
-    """The models under checkpoints/, the default one first. Opens none of them, so it costs nothing."""
-    return sorted(folders.available(), key=lambda name: name != DEFAULT)
+    """The GPTs under checkpoints/, the default one first. Reads nothing but their configs, so it costs little."""
+    return sorted(folders.available("gpt"), key=lambda name: name != DEFAULT)
 
 
 def open_model(name: str) -> LanguageModel:

@@ -107,12 +107,19 @@ def show_consequence(view: View) -> None:
 def say_consequence(columns: dict[str, tuple[float, ...]], d: int, view: View) -> str:
     """The table in words."""
     scaled, unscaled = columns["scaled, masked"], columns["scaling off"]
-    return (
+    text = (
         f"Without the division by √{d}, the median largest weight of head {view.layer}.{view.head} goes from "
         f"{scaled[1]:.3f} to **{unscaled[1]:.3f}**, and the gradient that reaches a query from {scaled[3]:.2g} to "
-        f"**{unscaled[3]:.2g}**. All four columns are from the same q, k and v. The gradient is that of the output in "
-        "one random direction a query, of length 1 and the same in all columns; a first query that sees only itself "
-        "is left out."
+        f"**{unscaled[3]:.2g}**. "
+    )
+    if unscaled[3] > scaled[3]:
+        text += (
+            f"More arrives here, because the division also makes every gradient √{d} times smaller, and this softmax "
+            "still lets some through: try another head, and look at the Jacobian alone. "
+        )
+    return text + (
+        "All four columns are from the same q, k and v. The gradient is that of the output in one random direction a "
+        "query, of length 1 and the same in all columns; a first query that sees only itself is left out."
     )
 
 

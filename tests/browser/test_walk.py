@@ -17,7 +17,12 @@ LESSONS = {
     "next-token": "The next token",
     "loss-gradient": "From output to loss to gradient",
 }
-FORMULAS = {"inside-block": 2, "loss-gradient": 3}  # page -> what it sets in KaTeX of its own
+FORMULAS = {
+    "inside-head": 2,
+    "positions": 2,
+    "inside-block": 2,
+    "loss-gradient": 3,
+}  # page -> what it sets in KaTeX of its own
 HOME = "What a transformer does with your sentence"
 HOSTILE = "<img src=x onerror=alert(1)> $x$ **b** :smile: [a](b) ![i](http://example.com/i.png)"
 

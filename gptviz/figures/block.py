@@ -62,6 +62,7 @@ def flow(lengths: np.ndarray, order: str, chosen: int) -> go.Figure:
         if row % 2 == 0:
             texts.append((8, top + 10, f"<b>layer {row // 2}</b>", "right"))
     height = len(lengths) * 2 * ROW
+    texts.append((STREAM - 22, height - 6, number(float(lengths[-1, -1])), "left"))
     return assemble(
         [*written(texts), points(lengths, order)],
         "",
@@ -116,10 +117,9 @@ def branches(top: float, name: str, found: Lengths, scale: float, order: str) ->
 def labels(top: float, name: str, found: Lengths) -> list[tuple[float, float, str, str]]:
     """What is written at one sub-layer: x, y, text, on which side of that point."""
     return [
-        ((BOX + END) / 2, top + (4 + NORM) / 2, name, "center"),
+        ((BOX + END) / 2, top + (4 + NORM) / 2, f"{name}<br><b>+ {number(found.added)}</b>", "center"),
         (STREAM - 22, top + READ + 14, number(found.before), "left"),
         (STREAM - 26, top + ADD + 10, number(found.summed), "left"),
-        (BOX - 4, top + ADD - 14, f"+ {number(found.added)}", "left"),
     ]
 
 

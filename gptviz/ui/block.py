@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 MEAN = -1  # in place of a token: the mean over all
 ORDERS = {
-    "post": r"m = \mathrm{norm}\big(x + \mathrm{attention}(x)\big) \qquad "
-    r"x' = \mathrm{norm}\big(m + W_2\,\mathrm{act}(W_1 m + b_1) + b_2\big)",
-    "pre": r"m = x + \mathrm{attention}(\mathrm{norm}(x)) \qquad "
-    r"x' = m + W_2\,\mathrm{act}\big(W_1\,\mathrm{norm}(m) + b_1\big) + b_2",
+    "post": r"\begin{aligned} m &= \mathrm{norm}\big(x + \mathrm{attention}(x)\big) \\ "
+    r"x' &= \mathrm{norm}\big(m + W_2\,\mathrm{act}(W_1 m + b_1) + b_2\big) \end{aligned}",
+    "pre": r"\begin{aligned} m &= x + \mathrm{attention}(\mathrm{norm}(x)) \\ "
+    r"x' &= m + W_2\,\mathrm{act}\big(W_1\,\mathrm{norm}(m) + b_1\big) + b_2 \end{aligned}",
 }
 STEPS = {
     "post": (":blue-badge[stream] → :orange-badge[attention] → **add** → :gray-badge[normalise] → "

@@ -19,6 +19,8 @@ from gptviz.ui import address
 from gptviz.ui.show import escape
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from gptviz import LanguageModel, Trace
     from gptviz.analysis.check import Check, Difference
     from gptviz.ui.lesson import Reading
@@ -89,25 +91,28 @@ def badge(reading: Reading) -> None:
     """One button that says how the numbers of this page are, and opens the check of a single one."""
     model, traces = reading.model, reading.shown
     open_ones = [trace for trace in traces if CHECKS.find(model, trace) is None]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if open_ones and asked(model, open_ones):
-            for trace in open_ones:
-                CHECKS.make(model, trace)
-        done = [CHECKS.find(model, trace) for trace in traces]
-        quick = sum(expected_seconds(model, len(trace.ids)) for trace in open_ones) <= WAIT
-        verdict = verdict_of(done, quick)
-        place = st.popover(LABELS[verdict], key="check", on_change="rerun", help="Check any number of this page")
+    quick = sum(expected_seconds(model, len(trace.ids)) for trace in open_ones) <= WAIT
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    if open_ones and (asked_by_browser(model, open_ones) if quick else asked_by_visitor(row)):
+        for trace in open_ones:
+            CHECKS.make(model, trace)
+    done = [CHECKS.find(model, trace) for trace in traces]
+    verdict = verdict_of(done, quick)
+    place = row.popover(LABELS[verdict], key="check", on_change="rerun", help="Check any number of this page")
     if place.open:
         with place:
             explain(reading, [check for check in done if check is not None], verdict)
 
 
-def asked(model: LanguageModel, traces: list[Trace]) -> bool:
-    """Whether it is time to check: the browser says so by itself, or after a click where it takes long."""
+def asked_by_browser(model: LanguageModel, traces: list[Trace]) -> bool:
+    """Whether the page is at rest, so that it is time to check these."""
     name = str(hash(tuple(key_of(model, trace) for trace in traces)))
-    if sum(expected_seconds(model, len(trace.ids)) for trace in traces) <= WAIT:
-        return ask(key="check_ask", data={"ask": name}, height=1, on_check_change=lambda: None).check == name
-    return st.button("Check every number", key="check_now", icon=":material/calculate:")
+    return ask(key="check_ask", data={"ask": name}, height=1, on_check_change=lambda: None).check == name
+
+
+def asked_by_visitor(row: DeltaGenerator) -> bool:
+    """Whether somebody wants a check that takes long."""
+    return row.button("Check every number", key="check_now", icon=":material/calculate:")
 
 
 def verdict_of(done: list[Check | None], quick: bool) -> str:

@@ -60,7 +60,7 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: s
     """
     st.title(title, anchor=False)
     st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
-    badge = st.container(key="numbers")
+    badge = st.container(key="numbers", gap=None)
     reading = replace(read(), stage=stage, badge=badge, shown=[])
     st.session_state["reading"] = reading  # for the router, which writes the badge when the page has shown everything
     if strip:

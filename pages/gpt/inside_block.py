@@ -21,12 +21,12 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
 seen = block.vectors(reading.trace, layer)
 
 st.header("The whole stack", anchor="stack")
-with st.container(horizontal=True, gap="large"):
-    with st.container(width=360):
-        parts.show_flow(reading, layer, token)
-    with st.container(width=420):
-        parts.show_order(reading.model)
-        st.markdown(parts.say_block(seen, layer, reading.tokens))
+left, right = st.columns([9, 11], gap="large")
+with left:
+    parts.show_flow(reading, layer, token)
+with right:
+    parts.show_order(reading.model)
+    st.markdown(parts.say_block(seen, layer, reading.tokens))
 
 st.header(f"Token by token in layer {layer}", anchor="tokens")
 parts.show_tokens(reading, seen)

@@ -140,6 +140,7 @@ def test_words_are_joined_and_the_rule_is_on_the_page() -> None:
     at = fine(open_page("attention", att_words="true"))
     header, codes = overview(at)
     assert header["queries"] == ["My", "·dog", "·has", "·fleas"]
+    assert header["unit"] == "word"
     groups = heads.word_groups([b"My", b" dog", b" has", b" f", b"le", b"as"])
     expected = heads.join_words(trace_of(at).weights, groups)
     np.testing.assert_allclose(from_codes(codes), expected.reshape(codes.shape), atol=1 / 253)

@@ -58,6 +58,11 @@ class Choice:
         return self.what == "head" and not self.words and not self.hide_first
 
     @property
+    def unit(self) -> str:
+        """What a row is."""
+        return "word" if self.words else "token"
+
+    @property
     def title(self) -> str:
         """What is shown, in a few words."""
         if self.what == "head":
@@ -106,7 +111,7 @@ def show(reading: Reading, view: heads.View, choice: Choice) -> None:
         return
     one = make_view(
         np.nan_to_num(view.weights), view.names, masked=view.masked | np.isnan(view.weights), names=[choice.title],
-        title=choice.title, rows_sum_to_one=choice.what != "max",
+        title=choice.title, rows_sum_to_one=choice.what != "max", unit=choice.unit,
     )  # fmt: skip
     attention_view(one, key="attention_sum", layer_key=None, head_key=None, state_key="summed", owner=kept())
 
@@ -123,7 +128,7 @@ def every_head(reading: Reading, view: heads.View, choice: Choice) -> AttentionV
     n = len(view.names)
     source = MappedSource(TraceSource(reading.trace), change, (n, n))
     empty = np.isnan(view.heads).all(axis=0)  # the first token's row and column, where they are hidden
-    return make_view(source, view.names, masked=view.masked | empty)
+    return make_view(source, view.names, masked=view.masked | empty, unit=choice.unit)
 
 
 def explain(reading: Reading, choice: Choice) -> None:
@@ -131,7 +136,6 @@ def explain(reading: Reading, choice: Choice) -> None:
     heads_of = "all heads of all layers" if choice.whole_model else f"the heads of layer {choice.layer}"
     layers = "all layers" if choice.whole_model else f"layers 0 to {choice.layer}" if choice.layer else "layer 0"
     lines = [RULES[choice.what].format(heads=heads_of, layers=layers)]
-    unit = "word" if choice.words else "token"
     if choice.words:
         lines.append(
             "Tokens are joined into words: **summed over the keys** of a word, **averaged over its queries**. A word "
@@ -139,8 +143,8 @@ def explain(reading: Reading, choice: Choice) -> None:
         )
     if choice.hide_first:
         lines.append(
-            f":orange[**Not the model’s row:**] the first {unit} is then left out and rows divided by what remains. "
-            f"A row that looked at nothing else is empty."
+            f":orange[**Not the model’s row:**] the first {choice.unit} is then left out and rows divided by what "
+            "remains. A row that looked at nothing else is empty."
         )
     lines.append("Grey cells are masked: their score was −∞ before the softmax.")
     if choice.is_the_models:

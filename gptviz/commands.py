@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gptviz.checkpoint import LanguageModel, TranslationModel
     from gptviz.train import StepRecord
 
 REPORT_EVERY = 20  # steps between lines where the output is not a terminal
@@ -40,16 +41,38 @@ def report(record: StepRecord, steps: int, speed: float, seconds: float) -> None
 
 
 def evaluate_command(args: argparse.Namespace) -> None:
-    """Measure a model on the held-out text of its recipe, beside the baselines."""
-    from gptviz.checkpoint import load
-    from gptviz.data import read_documents
-    from gptviz.evaluate import evaluate
-    from gptviz.recipe import Recipe
+    """Measure a model on the held-out text of its recipe: a GPT beside the baselines, an encoder-decoder by BLEU."""
+    from gptviz.checkpoint import TranslationModel, load
 
     model = load(args.model, args.device)
     path = args.recipe or (model.folder / "recipe.toml" if model.folder else None)
     if path is None:
         raise ValueError("expected a recipe that names the held-out text; pass --recipe FILE")
+    if isinstance(model, TranslationModel):
+        evaluate_translation(model, path, args)
+    else:
+        evaluate_gpt(model, path, args)
+
+
+def evaluate_translation(model: TranslationModel, path: Path, args: argparse.Namespace) -> None:
+    """BLEU and chrF on the test pairs of a recipe, and the alignment error rate on pairs with links."""
+    from gptviz.pairs import read_pairs, split_pairs
+    from gptviz.recipe import TranslationRecipe
+    from gptviz.translation_scores import PAIRS, evaluate_translations, read_aligned
+
+    recipe = TranslationRecipe.load(path)
+    test = split_pairs(read_pairs(args.data / recipe.file, recipe.member)).test
+    aligned = read_aligned(args.alignments) if args.alignments else []
+    for line in evaluate_translations(model, test[: args.pairs or PAIRS], aligned).lines():
+        print(line)
+
+
+def evaluate_gpt(model: LanguageModel, path: Path, args: argparse.Namespace) -> None:
+    """Bits per byte and head scores on the held-out documents of a recipe."""
+    from gptviz.data import read_documents
+    from gptviz.evaluate import evaluate
+    from gptviz.recipe import Recipe
+
     recipe = Recipe.load(path)
     held_out = list(read_documents(args.data / recipe.valid.file, recipe.valid.split))
     same_kind = [c for c in recipe.sources if c.file == recipe.valid.file] or list(recipe.sources)
@@ -68,9 +91,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--device", help="cuda, mps, cpu or auto")
     parser.set_defaults(action=train_command)
 
-    parser = commands.add_parser("evaluate", help="bits per byte and head scores of a model on held-out text")
+    parser = commands.add_parser("evaluate", help="measure a model on held-out text: bits per byte, or BLEU")
     parser.add_argument("model", help="name under checkpoints/, or the path of a folder")
     parser.add_argument("--data", type=Path, required=True, help="folder with the texts that the recipe names")
     parser.add_argument("--recipe", type=Path, help="the model's own by default")
+    parser.add_argument("--pairs", type=int, metavar="N", help="sentences to translate (1,000)")
+    parser.add_argument("--alignments", type=Path, metavar="FILE", help="pairs with linked words, see tests/")
     parser.add_argument("--device", help="cuda, mps, cpu or auto")
     parser.set_defaults(action=evaluate_command)

@@ -7,6 +7,7 @@ the trace as displayed, the model run once more on plain attention, and once mor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,11 +110,11 @@ def compare(gpt: GPT, trace: Trace, tolerances: dict[tuple, float]) -> tuple[Dif
     """The worst place of every stage and path; `tolerances` by (stage, layer, start), `TOLERANCE` where not given."""
     worst: dict[tuple[str, str], Difference] = {}
     for reference, found in together(gpt, trace):
-        tolerance = tolerances.get(reference[:3], TOLERANCE)
+        tolerance, scale = tolerances.get(reference[:3], TOLERANCE), largest(reference.values)
         for path, values in found.items():
             if values is None:
                 continue
-            row = furthest(reference, path, values, tolerance)
+            row = furthest(reference, path, values, tolerance, scale)
             key = reference.stage, path
             if key not in worst or excess(row) > excess(worst[key]):
                 worst[key] = row
@@ -135,22 +136,29 @@ def together(gpt: GPT, trace: Trace) -> Iterator[tuple[Piece, dict[str, np.ndarr
         yield reference, {path: piece.values for path, piece in zip(PATHS, found, strict=True)}
 
 
-def furthest(reference: Piece, path: str, values: np.ndarray, tolerance: float) -> Difference:
-    """The cell of `values` that is furthest from the reference; -inf agrees with -inf alone, NaN with nothing."""
+def furthest(
+    reference: Piece, path: str, values: np.ndarray, tolerance: float, scale: float | None = None
+) -> Difference:
+    """The cell of `values` that is furthest from the reference; -inf agrees with -inf alone, NaN with nothing.
+
+    `scale` is the `largest` value of the reference, where it is known.
+    """
     expected = reference.values
     if values.shape != expected.shape:
         raise ValueError(f"expected {reference.stage} of shape {expected.shape}, found {values.shape}")
     with np.errstate(invalid="ignore"):
-        off = np.abs(values - expected)
-    off = np.where(values == expected, 0.0, off)  # -inf in both
-    off[np.isnan(off)] = np.inf
+        off = np.subtract(values, expected)
+    np.abs(off, out=off)
+    if not math.isfinite(off.max()):
+        off[values == expected] = 0.0  # -inf in both
+        off[np.isnan(off)] = np.inf
     place = np.unravel_index(int(off.argmax()), off.shape)
     absolute = float(off[place])
     layer = () if reference.layer is None else (reference.layer,)
     at = (*layer, *(int(i) for i in place))
     if reference.start:
         at = (at[0] + reference.start, *at[1:])
-    relative = absolute / largest(expected)
+    relative = absolute / (largest(expected) if scale is None else scale)
     return Difference(
         reference.stage, path, absolute, relative, tolerance, at, float(values[place]), float(expected[place])
     )

@@ -118,5 +118,10 @@ def spread_in_row(term: np.ndarray) -> float:
 
     What is the same for all keys of a row changes no weight: softmax takes it away.
     """
-    rows = [row[: query + 1].std() for query, row in enumerate(term) if query > 0]
-    return float(np.mean(rows)) if rows else 0.0
+    if len(term) < 2:
+        return 0.0
+    seen = np.tri(len(term), dtype=bool)
+    counts = np.arange(1, len(term) + 1)
+    means = np.where(seen, term, 0).sum(axis=1) / counts  # (T,)
+    squares = np.where(seen, (term - means[:, None]) ** 2, 0).sum(axis=1) / counts
+    return float(np.sqrt(squares[1:]).mean())

@@ -35,8 +35,10 @@ def compared(fingerprint: str, _gpt: GPT) -> tuple[Positions, Positions]:
     return compare_positions(_gpt)
 
 
-def show_vectors(learned: Positions, fixed: Positions) -> None:
-    """Both tables as pictures."""
+@st.cache_data(max_entries=4, show_spinner=False)
+def show_vectors(fingerprint: str, _learned: Positions, _fixed: Positions) -> None:
+    """Both tables as pictures: of a model, not of a sentence, so that Streamlit shows what it has shown before."""
+    learned, fixed = _learned, _fixed
     pairs = (("Learned by this model", learned, "learned"), ("Sines and cosines", fixed, "fixed"))
     for place, (title, table, key) in zip(st.columns(2), pairs, strict=True):
         with place:
@@ -56,8 +58,10 @@ def cut(table: Positions) -> str:
     return f" The first {MOST} of {total:,} positions are drawn." if total > MOST else ""
 
 
-def show_similarity(learned: Positions, fixed: Positions) -> None:
+@st.cache_data(max_entries=4, show_spinner=False)
+def show_similarity(fingerprint: str, _learned: Positions, _fixed: Positions) -> None:
     """How alike positions are, as two matrices and by distance."""
+    learned, fixed = _learned, _fixed
     pairs = (("Learned by this model", learned, "learned"), ("Sines and cosines", fixed, "fixed"))
     for place, (title, table, key) in zip(st.columns(2), pairs, strict=True):
         with place:

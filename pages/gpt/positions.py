@@ -19,10 +19,10 @@ learned, fixed = parts.compare(reading)
 
 st.header("A vector for every place", anchor="vectors")
 st.latex(r"PE_{p,\,2i} = \sin\frac{p}{10000^{2i/C}} \qquad PE_{p,\,2i+1} = \cos\frac{p}{10000^{2i/C}}")
-parts.show_vectors(learned, fixed)
+parts.show_vectors(reading.model.fingerprint, learned, fixed)
 
 st.header("Which places are alike", anchor="similarity")
-parts.show_similarity(learned, fixed)
+parts.show_similarity(reading.model.fingerprint, learned, fixed)
 
 st.header("What a score is made of in layer 0", anchor="split")
 st.latex(parts.formula(reading))

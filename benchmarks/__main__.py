@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MISSED = "MISSED"
 BENCHMARKS = {
     "startup": "time to the first picture after the app is started",
-    "server": "server time of the attention page for a new sentence of 64 tokens",
+    "server": "server time of pages for a new sentence of 64 tokens",
     "trace": "a forward pass with all its stages",
     "training": "training tokens per second",
     "generation": "generated tokens per second",
+    "translation": "translating with an encoder-decoder, and training one",
     "memory": "resident memory of the server over 200 sentences",
     "view": "the attention view in a browser, beside BertViz",
 }

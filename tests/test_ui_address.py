@@ -141,6 +141,15 @@ def test_an_old_answer_of_the_browser_does_not_undo_a_choice() -> None:
     assert owners(at) == {"layer": "2", "head": "3"}
 
 
+def test_a_picker_that_two_pages_have_shows_the_same_on_both() -> None:
+    at = fine(open_page("attention", layer=2, head=1))
+    for page in ("masked", "attention", "masked"):
+        fine(at.switch_page(f"gpt/{page}.py").run())
+        picked = [at.segmented_control(key=f"{name}_shown").value for name in ("layer", "head")]
+        assert picked == [2, 1]
+        assert owners(at) | {"layer": "2", "head": "1"} == owners(at)
+
+
 def test_a_name_that_no_page_has_is_refused() -> None:
     with pytest.raises(KeyError, match="add it to those of its page"):
         address.Kept()["nonsense"] = "1"

@@ -53,6 +53,7 @@ def kept() -> Kept:
 def own(page: str) -> None:
     """Draw the owners, for the router, before the page: those of this page, and of others what they have."""
     here, linked_to = kept(), st.query_params
+    st.session_state["kept_page"] = page
     with st.container(key="address"):
         st.html("<style>.st-key-address { display: none }</style>")
         for path, names in PAGES.items():
@@ -100,10 +101,10 @@ def linked(
             value = read(text)
         except ValueError:
             put_right(key)
-    drawn = (value, repr(given))  # with another range it is another widget, which begins with a value of its own
-    if st.session_state.get(shown) != value or st.session_state.get(f"{key}_drawn") != drawn[1]:
+    drawn = st.session_state.get("kept_page"), repr(given)  # elsewhere it is another widget, which has no value yet
+    if st.session_state.get(shown) != value or st.session_state.get(f"{key}_drawn") != drawn:
         st.session_state[shown] = value  # setting it anyway would undo a click that is on its way
-    st.session_state[f"{key}_drawn"] = drawn[1]
+    st.session_state[f"{key}_drawn"] = drawn
     return widget(label, *given, key=shown, on_change=keep_shown, args=(key, default, write), **options)
 
 

@@ -58,6 +58,7 @@ def test_another_lesson_and_back_through_the_sidebar_keeps_all(visitor: Visitor)
     visitor.open("attention", **ATTENTION)
     go(visitor, MASKED)
     visitor.page.get_by_text("The attention of head 2.1").wait_for()
+    assert visitor.page.locator("[data-testid=stException]").count() == 0
     go(visitor, "Attention")
     assert has(visitor, ATTENTION)
     assert visitor.until(lambda: shows_the_view(visitor))

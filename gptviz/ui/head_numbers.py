@@ -118,8 +118,8 @@ def say_consequence(columns: dict[str, tuple[float, ...]], d: int, view: View) -
             "still lets some through: try another head, and look at the Jacobian alone. "
         )
     return text + (
-        "All four columns are from the same q, k and v. The gradient is that of the output in one random direction a "
-        "query, of length 1 and the same in all columns; a first query that sees only itself is left out."
+        "All four columns are from the same q, k and v. The gradient is that of the output in one random direction g "
+        "a query, of length 1 and the same in all columns; a first query that sees only itself is left out."
     )
 
 

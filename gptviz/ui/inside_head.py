@@ -190,8 +190,7 @@ def show_weights(view: View) -> None:
     for place, (name, (weight, bias)) in zip(st.columns(3), parts.items(), strict=True):
         c, d = weight.shape
         figures_of = {
-            f"W_{name}": matrix(weight, numbers(c), numbers(d), title=f"W_{name}", signed=True, limit=limit,
-                                axes=("of the model", "of the head")),
+            f"W_{name}": matrix(weight, numbers(c), numbers(d), title=f"W_{name}", signed=True, limit=limit),
             f"b_{name}": matrix(bias[None], ["bias"], numbers(d), title=f"b_{name}", signed=True, limit=biases),
         }  # fmt: skip
         with place:

@@ -60,6 +60,6 @@ def losses_after(gpt: GPT, step: Parameters, rate: float, ids: Sequence[int]) ->
 
     Not finite where the step was so large that numbers overflow.
     """
-    moved = {name: weight.detach() - rate * step[name] for name, weight in gpt.named_parameters()}
+    moved = {name: torch.sub(weight, step[name], alpha=rate) for name, weight in gpt.named_parameters()}
     logits = twin(gpt, moved).trace(ids).tensor("logits")  # (T, V), by the same path as for the losses before
     return target_losses(logits.to(fine(logits)).cpu().numpy(), ids)

@@ -52,7 +52,7 @@ def kept() -> Kept:
 
 def own(page: str) -> None:
     """Draw the owners, for the router, before the page: those of this page, and of others what they have."""
-    here, linked_to = kept(), st.query_params
+    here, linked_to = kept(), set(st.query_params)
     st.session_state["kept_page"] = page
     with st.container(key="address"):
         st.html("<style>.st-key-address { display: none }</style>")

@@ -145,14 +145,14 @@ def test_requirements_are_pinned_each_with_a_reason(name: str) -> None:
 
 def test_the_core_needs_only_what_is_required() -> None:
     required = re.findall(r"^([a-z]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    learning_only = {"tokenizers"}  # imported where a vocabulary is trained; a development dependency
+    development_only = {"tokenizers", "sacrebleu"}  # imported where a vocabulary is learned, and translations scored
     own = {"gptviz", "__future__"}
     for path in tracked("app.py", "gptviz/**.py", "gptviz/*.py", "pages/*.py", "pages/**.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names.append(node.module or "")
-            for top in {name.split(".")[0] for name in names} - own - learning_only - sys.stdlib_module_names:
+            for top in {name.split(".")[0] for name in names} - own - development_only - sys.stdlib_module_names:
                 assert top in required, f"{path.relative_to(ROOT)} imports {top}"
 
 

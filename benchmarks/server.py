@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import statistics
 import time
@@ -26,11 +27,16 @@ def run(quick: bool) -> Iterator[Row]:
 
     tokenizer = gptviz.load("gpt-stories").tokenizer
     app = AppTest.from_file(str(ROOT / "pages" / "router.py"), default_timeout=120).run()
+    gc.freeze()  # as app.py does: Streamlit collects garbage after every run
     warmups, rounds = (1, 3) if quick else (5, 60)
     times = new_sentences(app, "attention", tokenizer, warmups + rounds, check)[warmups:]
     yield row("the attention page", times, 80)
-    for page, name in (("inside_head", "the page inside a head"), ("positions", "the page of positions")):
-        yield row(name, new_sentences(app, page, tokenizer, warmups + rounds // 3, check_matrices)[warmups:], 150)
+    for page, name, see in (
+        ("inside_head", "the page inside a head", check_matrices),
+        ("positions", "the page of positions", check_matrices),
+        ("inside_block", "the page inside a block", check_contributions),
+    ):
+        yield row(name, new_sentences(app, page, tokenizer, warmups + rounds // 3, see)[warmups:], 150)
     spent: list[float] = []
     with backward_passes_timed(spent):
         whole = new_sentences(app, "loss_gradient", tokenizer, warmups + rounds // 3, check_loss)[warmups:]
@@ -102,6 +108,14 @@ def check_matrices(app: AppTest, tokens: int) -> None:
     if app.exception or app.error or not any(f"({tokens} " in title for title in titles):
         complaints = [element.value for element in (*app.exception, *app.error)]
         raise AssertionError(f"expected a matrix of {tokens} tokens and no error, found {titles} and {complaints}")
+
+
+def check_contributions(app: AppTest, tokens: int) -> None:
+    """Every token has its lengths through the block."""
+    tables = [element.value for element in app.dataframe if "|stream|" in element.value.columns]
+    if app.exception or app.error or [len(table) for table in tables] != [tokens]:
+        complaints = [element.value for element in (*app.exception, *app.error)]
+        raise AssertionError(f"expected lengths of {tokens} tokens and no error, found {tables} and {complaints}")
 
 
 def check_loss(app: AppTest, tokens: int) -> None:

@@ -41,8 +41,15 @@ def twin(gpt: GPT, values: Mapping[str, Tensor] | None = None) -> GPT:
     that other threads are reading.
     """
     own = dict(gpt.named_parameters()) if values is None else values
-    memo = {id(old): nn.Parameter(own[name].detach()) for name, old in gpt.named_parameters()}
-    return copy.deepcopy(gpt, memo)
+    return with_parameters(gpt, {id(old): nn.Parameter(own[name].detach()) for name, old in gpt.named_parameters()})
+
+
+def with_parameters(module: nn.Module, own: Mapping[int, nn.Parameter]) -> nn.Module:
+    """A module and all below it once more, each parameter replaced by `own` at its id; `copy.deepcopy` takes longer."""
+    other = copy.copy(module)
+    other._parameters = {name: own.get(id(old)) for name, old in module._parameters.items()}
+    other._modules = {name: with_parameters(child, own) for name, child in module._modules.items()}
+    return other
 
 
 class RecordedAttention:

@@ -50,7 +50,8 @@ def target_losses(logits: np.ndarray, ids: Sequence[int]) -> Losses:
     Raises:
         ValueError: unless there are as many logits as ids.
     """
-    came = read_sentence(logits, ids).iloc[1:-1]  # the first is not predicted, and after the last none has come yet
+    # The first token is not predicted, and after the last none has come yet.
+    came = read_sentence(logits, ids, with_entropy=False).iloc[1:-1]
     return Losses(
         inputs=np.asarray(ids[:-1], dtype=np.int64),
         targets=np.asarray(ids[1:], dtype=np.int64),

@@ -61,12 +61,13 @@ def top(p: np.ndarray, n: int) -> Top:
     return Top(order[:n], p[order[:n]], float(p[order[n:]].sum()), len(order) - n)
 
 
-def read_sentence(logits: np.ndarray, ids: Sequence[int]) -> pd.DataFrame:
+def read_sentence(logits: np.ndarray, ids: Sequence[int], *, with_entropy: bool = True) -> pd.DataFrame:
     """How the model judged the sentence as it was typed: T + 1 rows, one a token and one for what would come next.
 
     Args:
         logits: (T, V) of one pass over the sentence.
         ids: its T token ids.
+        with_entropy: False leaves it at NaN: half of the work.
 
     Returns:
         position: 0 to T.
@@ -83,7 +84,8 @@ def read_sentence(logits: np.ndarray, ids: Sequence[int]) -> pd.DataFrame:
     probability, rank, surprise, entropy = (np.full(t + 1, np.nan) for _ in range(4))
     for start in range(0, t, CHUNK):
         log_p = log_probabilities(logits[start : start + CHUNK])  # (chunk, V)
-        entropy[start + 1 : start + 1 + len(log_p)] = entropy_bits(np.exp(log_p))
+        if with_entropy:
+            entropy[start + 1 : start + 1 + len(log_p)] = entropy_bits(np.exp(log_p))
         came = np.asarray(ids[start + 1 : start + 1 + CHUNK], dtype=np.int64)
         here = slice(start + 1, start + 1 + len(came))
         own = log_p[np.arange(len(came)), came]

@@ -136,7 +136,7 @@ def masked(grey: np.ndarray) -> dict[str, Any]:
         "colorscale": [[0, MASKED_COLOUR], [1, MASKED_COLOUR]],
         "showscale": False,
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>%{x}<br>masked: −∞<extra></extra>",
+        "hovertemplate": "%{y}<br>%{x}<br>masked<extra></extra>",
     }
 
 

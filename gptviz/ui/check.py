@@ -29,11 +29,11 @@ WAIT = 0.3  # seconds: a check that takes longer waits for a click
 MOST_CHECKS = 256  # that are kept
 NAMES = {"displayed": "as displayed", "plain": "plain attention", "fused": "scaled_dot_product_attention"}
 LABELS = {
-    "agrees": ":green[:material/verified:] Every number checked",
+    "agrees": ":green[:material/verified:] Forward pass checked",
     "differs": ":red[:material/error:] A number is wrong",
     "undecided": ":orange[:material/help:] Not every number could be checked",
-    "checking": ":gray[:material/hourglass_empty:] Checking every number …",
-    "waiting": ":gray[:material/help:] Numbers not checked yet",
+    "checking": ":gray[:material/hourglass_empty:] Checking the forward pass …",
+    "waiting": ":gray[:material/help:] Forward pass not checked yet",
 }
 ask = st.components.v2.component(
     "gptviz_wake", js=(Path(__file__).parent / "assets" / "wake.js").read_text(encoding="utf-8")
@@ -98,7 +98,12 @@ def badge(reading: Reading) -> None:
             CHECKS.make(model, trace)
     done = [CHECKS.find(model, trace) for trace in traces]
     verdict = verdict_of(done, quick)
-    place = row.popover(LABELS[verdict], key="check", on_change="rerun", help="Check any number of this page")
+    place = row.popover(
+        LABELS[verdict],
+        key="check",
+        on_change="rerun",
+        help="Every number of the forward pass, against float64 from the raw weights; look one up",
+    )
     if place.open:
         with place:
             explain(reading, [check for check in done if check is not None], verdict)

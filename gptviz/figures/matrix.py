@@ -7,6 +7,7 @@ Shapes: N rows, M columns.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,7 @@ def matrix(
     marked: Sequence[Frame] | None = None,
     axes: tuple[str, str] = ("", ""),
     room: int = ROOM,
+    rows_are_ours: bool = False,
 ) -> go.Figure:
     """One matrix, its shape behind its title, the exact value on hover.
 
@@ -53,6 +55,7 @@ def matrix(
         marked: cells to frame; see `cell`, `row` and `column`.
         axes: what rows and what columns are, in the plural, for the title and on hover.
         room: pixels that the longer side takes, as far as cells can become smaller.
+        rows_are_ours: the names of rows are words of the page and no tokens: their spaces stay spaces, none is cut.
 
     Raises:
         ValueError: if names and values do not fit, or an unsigned matrix has a value under 0.
@@ -60,8 +63,10 @@ def matrix(
     shown, grey = checked(values, rows, columns, signed)
     largest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
     size = cell_size(*shown.shape, room)
-    edges = margins(rows, columns)
-    across, down = axis(columns, size), axis(rows, size)
+    row_names = [literal(name) if rows_are_ours else label(name) for name in rows]
+    column_names = [label(name) for name in columns]
+    edges = margins(row_names, column_names)
+    across, down = axis(column_names, size), axis(row_names, size)
     counts = (f"{len(names)} {name}".strip() for names, name in zip((rows, columns), axes, strict=True))
     name = f"{title} ({' × '.join(counts)})"
     return assemble(
@@ -203,7 +208,7 @@ def axis(names: Sequence[str], size: float) -> dict[str, Any]:
     least = 15 if any(len(name) > 3 or not name.isdigit() for name in names) else 26  # tokens are turned, numbers not
     return {
         "range": [-0.5, len(names) - 0.5],
-        "labelalias": {str(i): label(name) for i, name in enumerate(names)},
+        "labelalias": {str(i): name for i, name in enumerate(names)},
         "tick0": 0,
         "dtick": max(1, math.ceil(least / size)),
         "tickfont": {"size": style.SMALL_FONT_SIZE},
@@ -215,7 +220,7 @@ def axis(names: Sequence[str], size: float) -> dict[str, Any]:
 def margins(rows: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
     """Pixels around the cells, made for the names: Plotly's own would take them from the cells."""
     left, below = (
-        round(14 + CHARACTER * min(16, max((len(style.visible(name)) for name in names), default=0)))
+        round(14 + CHARACTER * max((len(html.unescape(name)) for name in names), default=0))
         for names in (rows, columns)
     )
     return {"l": left, "r": 14, "t": TOP, "b": below}

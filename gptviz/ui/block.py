@@ -118,12 +118,13 @@ def show_tokens(reading: Reading, seen: Vectors) -> None:
     post = reading.model.gpt.config.norm_order == "post"
     rows = [name for name in ROWS if post or name not in ("attention_sum", "ff_sum")]  # the same as what goes on
     lengths = np.stack([block.norms(getattr(seen, name)) for name in rows])
-    figure = matrix(lengths, [ROWS[name] for name in rows], tokens, title="lengths", signed=False)
+    figure = matrix(lengths, [ROWS[name] for name in rows], tokens, title="lengths", signed=False, rows_are_ours=True)
     plot_matrix(figure, "block_lengths")
     attention, ff = block.directions(seen.stream, seen.attention_out), block.directions(seen.middle, seen.ff_out)
     angles = np.stack([attention.with_stream, attention.with_sum, ff.with_stream, ff.with_sum])
-    names = ["attention·stream", "attention·sum", "ff·stream", "ff·sum"]
-    plot_matrix(matrix(angles, names, tokens, title="cosines", signed=True, limit=1), "block_cosines")
+    names = ["attention, stream", "attention, sum", "feed-forward, stream", "feed-forward, sum"]
+    figure = matrix(angles, names, tokens, title="cosines", signed=True, limit=1, rows_are_ours=True)
+    plot_matrix(figure, "block_cosines")
     with st.expander("The same as a table"):
         table_with_csv(block.token_table(seen, tokens), "block.csv", key="block_table")
 
@@ -136,7 +137,8 @@ def show_heads(reading: Reading, seen: Vectors, layer: int) -> None:
     t = len(reading.tokens)
     lengths = np.vstack([block.norms(heads), np.full((1, t), block.norms(bias))])  # (H + 1, T)
     names = [f"head {layer}.{head}" for head in range(len(heads))] + ["bias"]
-    plot_matrix(matrix(lengths, names, reading.tokens, title="added by each", signed=False), "block_heads")
+    figure = matrix(lengths, names, reading.tokens, title="added by each", signed=False, rows_are_ours=True)
+    plot_matrix(figure, "block_heads")
     off = np.abs(heads.sum(axis=0) + bias - seen.attention_out).max()
     mean = lengths.mean(axis=1)
     st.markdown(

@@ -65,7 +65,7 @@ def own(page: str) -> None:
 
 
 def put_right(name: str) -> None:
-    """Take what means nothing out of the address, and run again."""
+    """Forget what means nothing, and run again; the browser shows it in the address until its control is used."""
     kept()[name] = ""
     st.rerun()
 
@@ -92,7 +92,7 @@ def linked(
         key: its name in the address, one of `PAGES`.
         default: what it shows while the address has nothing.
         read: from the text in the address to the value; raises ValueError for a text that means none, which is then
-            taken out of the address.
+            forgotten.
         write: from the value to the text.
     """
     value, shown = default, shown_as(key)

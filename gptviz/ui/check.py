@@ -6,8 +6,10 @@ fragment of its own. Where that would take long, a click asks for it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +85,20 @@ def check_numbers() -> None:
     reading = st.session_state.pop("reading", None)
     if reading is not None:
         with reading.badge:
-            badge(reading)
+            fragment_of(st.session_state["kept_page"])(reading)
 
 
-@st.fragment
+@functools.cache
+def fragment_of(page: str) -> Callable[[Reading], None]:
+    """`badge` as a fragment of one page: with one name for all, a late answer of one page would run in the next."""
+
+    def badge_here(reading: Reading) -> None:
+        badge(reading)
+
+    badge_here.__qualname__ = f"badge_on_{page}"
+    return st.fragment(badge_here)
+
+
 def badge(reading: Reading) -> None:
     """One button that says how the numbers of this page are, and opens the check of a single one."""
     model, traces = reading.model, reading.shown

@@ -107,7 +107,7 @@ def pick_number(label: str, count: int, key: str) -> int:
 
 
 def check_layer_and_head(model: LanguageModel) -> None:
-    """Take a layer and a head that the model does not have out of the address, on pages without pickers, too."""
+    """Forget a layer and a head that the model does not have, on pages without pickers, too."""
     for name, count in (("layer", model.gpt.config.n_layers), ("head", model.gpt.config.n_heads)):
         try:
             number_in(0, count - 1, int)(address.kept().get(name) or "0")

@@ -94,9 +94,11 @@ def test_back_steps_through_what_was_chosen_on_a_page(visitor: Visitor) -> None:
     assert visitor.until(lambda: visitor.page.locator(".gptviz-view").get_attribute("data-head") == "1.0")
 
 
-def test_nonsense_leaves_the_address(visitor: Visitor) -> None:
+def test_nonsense_in_a_link_is_forgotten(visitor: Visitor) -> None:
     visitor.open("next-token", next_temperature="hot", next_n="9999", layer="77", next_seed="5")
-    assert has(visitor, {"next_seed": "5"})
+    owners = visitor.page.locator(".st-key-address input")
+    assert visitor.until(lambda: [text for text in (o.input_value() for o in owners.all()) if text] == ["5"])
+    assert visitor.page.locator("[data-testid=stException]").count() == 0
 
 
 def test_the_owners_of_the_address_are_not_seen(visitor: Visitor) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -34,6 +37,21 @@ def open_page(page: str = "home", **query: object) -> AppTest:
     if page != "home":
         at._page_hash = calc_hash(page)  # before a first run, switch_page() would silently stay at home
     return at.run()
+
+
+def figure(at: AppTest, key: str) -> dict[str, Any]:
+    """A chart as the browser gets it."""
+    charts = [c for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}")]
+    assert len(charts) == 1, key
+    return json.loads(charts[0].proto.spec)
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Plotly's typed arrays, or plain lists, as NumPy."""
+    if not isinstance(values, dict):
+        return np.asarray(values, dtype=float)
+    shape = [int(n) for n in str(values.get("shape", "-1")).split(",")]
+    return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).reshape(shape).astype(float)
 
 
 def mounted(at: AppTest, name: str) -> list:

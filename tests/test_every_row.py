@@ -14,7 +14,7 @@ import pytest
 
 import gptviz
 from gptviz import sampling
-from gptviz.analysis import heads, masking, predictions
+from gptviz.analysis import gradients, head_stages, heads, losses, masking, predictions
 from gptviz.trace import CellEdit, HeadGain, WhatIf
 
 ROW = 1e-5  # attention is float32
@@ -263,3 +263,31 @@ def test_predictions_of_the_masked_page(model, text):
         assert_distribution(whole.sort_values("id")["unmasked"].to_numpy(), unmasked.logits[at])
         few = masking.largest_changes(masked.logits[at], unmasked.logits[at], 10)
         np.testing.assert_array_equal(few.to_numpy(), whole[:10].to_numpy())  # not renormalised over the ten
+
+
+def test_stages_of_a_head_end_in_the_weights_of_the_pass(trace):
+    for layer, head in ((0, 0), (len(trace.blocks) - 1, trace.weights.shape[1] - 1)):
+        stages = head_stages.head_stages(trace, layer, head)
+        assert_rows(stages.weights)
+        np.testing.assert_allclose(softmax(stages.masked), stages.weights, rtol=0, atol=ROW)
+
+
+def test_probabilities_of_targets(trace):
+    if len(trace.ids) < 2:
+        return  # a single token has no target
+    found = losses.target_losses(trace.logits, trace.ids)
+    expected = softmax(trace.logits)[np.arange(len(trace.ids) - 1), trace.ids[1:]]
+    np.testing.assert_allclose(found.probability, expected, rtol=1e-9, atol=1e-300)
+    for at in (0, len(trace.ids) - 2):
+        gradient = softmax(trace.logits[at])
+        gradient[trace.ids[at + 1]] -= 1
+        found_here = losses.logit_gradient(trace.logits[at], trace.ids[at + 1])
+        np.testing.assert_allclose(found_here, gradient, rtol=0, atol=EXACT)
+
+
+def test_attention_that_a_backward_pass_recorded(model, text):
+    ids = read(model, text, True).ids
+    if len(ids) < 2:
+        return  # a single token has no loss
+    found = gradients.backward(model.gpt, ids, (0,))
+    assert_rows(found.weights)

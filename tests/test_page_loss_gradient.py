@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +17,7 @@ import gptviz
 from gptviz import checkpoint, folder
 from gptviz.analysis import gradients
 from gptviz.ui import gradients as parts
-from tests.page_helpers import open_page, texts
+from tests.page_helpers import figure, numbers, open_page, texts
 from tests.tiny import random_gpt
 
 SENTENCE = "Tom and Lily went to the park"
@@ -38,21 +35,6 @@ def visit(text: str = SENTENCE, **query: object) -> AppTest:
     at = open_page("loss-gradient", text=text, **query)
     assert not at.exception
     return at
-
-
-def figure(at: AppTest, key: str) -> dict[str, Any]:
-    """A chart as the browser gets it."""
-    charts = [c for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}")]
-    assert len(charts) == 1, key
-    return json.loads(charts[0].proto.spec)
-
-
-def numbers(values: Any) -> np.ndarray:
-    """Plotly's typed arrays, or plain lists, as NumPy."""
-    if not isinstance(values, dict):
-        return np.asarray(values, dtype=float)
-    shape = [int(n) for n in str(values.get("shape", "-1")).split(",")]
-    return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).reshape(shape).astype(float)
 
 
 def metrics(at: AppTest) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
@@ -15,7 +14,7 @@ import gptviz
 from gptviz.ui import masking as parts
 from gptviz.ui.address import kept
 from gptviz.view import unpack, unpack_codes
-from tests.page_helpers import fire, mounted, open_page, payload, texts
+from tests.page_helpers import figure, fire, mounted, numbers, open_page, payload, texts
 
 NAME = "gpt-stories"
 SENTENCE = "My dog has fleas"
@@ -33,21 +32,6 @@ def visit(**query: object) -> AppTest:
     at = open_page("masked", **query)
     assert not at.exception
     return at
-
-
-def figure(at: AppTest, key: str) -> dict[str, Any]:
-    """A chart as the browser gets it."""
-    charts = [c for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}")]
-    assert len(charts) == 1, key
-    return json.loads(charts[0].proto.spec)
-
-
-def numbers(values: Any) -> np.ndarray:
-    """Plotly's typed arrays, or plain lists, as NumPy."""
-    if not isinstance(values, dict):
-        return np.asarray(values, dtype=float)
-    shape = [int(n) for n in str(values.get("shape", "-1")).split(",")]
-    return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).reshape(shape).astype(float)
 
 
 def cells(at: AppTest) -> np.ndarray:

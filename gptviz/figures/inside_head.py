@@ -16,7 +16,6 @@ from gptviz.figures.heatmap import assemble, literal
 
 SCALED, UNSCALED = style.CATEGORICAL[0], style.CATEGORICAL[1]
 SUM = style.CATEGORICAL[4]
-BAND = 0.18  # opacity between two quartiles
 
 
 def product_bars(products: np.ndarray, running: np.ndarray) -> go.Figure:
@@ -82,7 +81,7 @@ def over_widths(
     traces = [
         trace
         for label, colour, rows in (("divided by √D", SCALED, scaled), ("not divided", UNSCALED, unscaled))
-        for trace in (band(widths, rows, colour), median(widths, rows, colour, label))
+        for trace in (style.area(widths, rows[:, 0], rows[:, 2], colour), median(widths, rows, colour, label))
     ]
     mark = [] if own is None else [own_width(own)]
     return assemble(
@@ -95,23 +94,6 @@ def over_widths(
         margin={"l": 8, "r": 8, "t": 64, "b": 8},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
     )
-
-
-def band(widths: Sequence[int], rows: np.ndarray, colour: str) -> dict[str, Any]:
-    """Between the quartiles of (W, 3), as one area."""
-    across = [*widths, *reversed(widths)]
-    return {
-        "type": "scatter",
-        "x": across,
-        "y": np.concatenate([rows[:, 0], rows[::-1, 2]]),
-        "mode": "lines",
-        "line": {"width": 0},
-        "fill": "toself",
-        "fillcolor": colour,
-        "opacity": BAND,
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
 
 
 def median(widths: Sequence[int], rows: np.ndarray, colour: str, label: str) -> dict[str, Any]:

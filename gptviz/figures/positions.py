@@ -14,7 +14,6 @@ from gptviz.figures import style
 from gptviz.figures.heatmap import assemble, literal
 
 LEARNED, FIXED = style.CATEGORICAL[0], style.CATEGORICAL[1]
-BAND = 0.18  # opacity between the lowest and the highest
 BAR = {
     "orientation": "h",
     "x": 0,
@@ -82,7 +81,7 @@ def distance_lines(learned: tuple[np.ndarray, ...], fixed: tuple[np.ndarray, ...
     traces = [
         trace
         for name, colour, (mean, lowest, highest) in names
-        for trace in (between(lowest, highest, colour), line(mean, colour, name))
+        for trace in (style.area(range(len(mean)), lowest, highest, colour), line(mean, colour, name))
     ]
     least = min(0.0, float(learned[1].min()), float(fixed[1].min()))
     return assemble(
@@ -93,23 +92,6 @@ def distance_lines(learned: tuple[np.ndarray, ...], fixed: tuple[np.ndarray, ...
         yaxis={"title": {"text": "cosine"}, "range": [least - 0.03, 1.05]},
         margin={"l": 8, "r": 8, "t": 40, "b": 8},
     )
-
-
-def between(lowest: np.ndarray, highest: np.ndarray, colour: str) -> dict[str, Any]:
-    """From the least to the most alike pair of each distance, as one area."""
-    places = np.arange(len(lowest))
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": np.concatenate([places, places[::-1]]),
-        "y": np.concatenate([lowest, highest[::-1]]),
-        "line": {"width": 0},
-        "fill": "toself",
-        "fillcolor": colour,
-        "opacity": BAND,
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
 
 
 def line(mean: np.ndarray, colour: str, name: str) -> dict[str, Any]:

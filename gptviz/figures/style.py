@@ -48,6 +48,22 @@ INK = "#000037"
 TEMPLATE = go.layout.Template(data={"heatmap": [{"colorbar": {"outlinewidth": 0}}]})
 
 
+def area(x: Sequence[float], lowest: Sequence[float], highest: Sequence[float], colour: str) -> dict:
+    """The room between two lines over `x`, as a trace: filled, without a name."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*x, *reversed(x)],
+        "y": [*lowest, *reversed(highest)],
+        "line": {"width": 0},
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": 0.18,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
 def plotly_text(token: str) -> str:
     """A token for labels and hover texts: visible, and none of it read as the little HTML that Plotly knows."""
     return html.escape(visible(token), quote=False)

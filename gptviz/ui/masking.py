@@ -16,7 +16,7 @@ from gptviz.ui.address import kept
 from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
-from gptviz.ui.show import escape
+from gptviz.ui.show import chart_config, escape
 from gptviz.ui.strip import token_strip
 from gptviz.view import ViewState
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gptviz import Trace
 
 PASSES = {"masked": "Masked, as trained", "unmasked": "Unmasked"}
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "scale": 2}}
 
 
 def compare(reading: Reading) -> tuple[Trace, masking.Comparison]:
@@ -67,7 +66,9 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) ->
             choose(points[0])
 
     ink_labels(figure)
-    st.plotly_chart(figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=CONFIG)
+    st.plotly_chart(
+        figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=chart_config(key)
+    )
 
 
 def choose_head(point: dict) -> None:

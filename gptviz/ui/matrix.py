@@ -9,6 +9,7 @@ import streamlit as st
 
 from gptviz.figures.matrix import clickable
 from gptviz.figures.style import ink_labels
+from gptviz.ui.show import chart_config
 
 TALLEST = 620  # pixels of a page that one matrix may take
 
@@ -21,7 +22,7 @@ def plot_matrix(figure: go.Figure, key: str, choose: Callable[[int, int], None] 
     Streamlit shrinks what is wider than its place. The rule that forbids it names the very place, as widths differ.
     """
     width, height = int(figure.layout.width), int(figure.layout.height)
-    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": key, "scale": 2}}
+    config = chart_config(key)
     place = f".st-key-scroll_{key}"
     st.html(
         f"<style>{place} {{ overflow: auto }}\n"

@@ -29,8 +29,19 @@ def escape(token: str) -> str:
 
 def plot(fig: go.Figure, key: str) -> None:
     """A figure in the width of its place, to be saved as SVG under the name `key`."""
-    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": key, "scale": 2}}
-    st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=config)
+    st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=chart_config(key))
+
+
+def chart_config(key: str) -> dict[str, object]:
+    """Plotly's buttons: to save as SVG under the name `key`, and to see all again.
+
+    A phone shows the buttons all the time, and the others, which a drag and a double click do without, covered titles.
+    """
+    return {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale"],
+        "toImageButtonOptions": {"format": "svg", "filename": key, "scale": 2},
+    }
 
 
 def table_with_csv(frame: pd.DataFrame, file_name: str, key: str) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptviz.analysis.heads import entropy
-from gptviz.sampling import softmax
 
 SEED = 0  # of every random direction and vector here
 
@@ -26,6 +25,12 @@ class Saturation:
     jacobian: np.ndarray  # (..., T) Frobenius norm of the softmax Jacobian
     to_q: np.ndarray  # (..., T) norm of the gradient on each query
     to_k: np.ndarray  # (..., S) norm of the gradient on each key
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis; -inf has no weight."""
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def jacobian_norm(p: np.ndarray) -> np.ndarray:

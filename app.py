@@ -15,6 +15,11 @@ async def begin(_: st.App) -> AsyncIterator[None]:
     """With the server, start what takes seconds once; nobody waits for it."""
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     yield
+    from gptviz.fetch import jobs
+    from gptviz.runs.begin import stop_all
+
+    jobs.stop_all()  # the next download goes on from what is there
+    stop_all()  # what trains is saved, and goes on when somebody says so
 
 
 def warm_up() -> None:

@@ -22,6 +22,7 @@ BENCHMARKS = {
     "server": "server time of pages for a new sentence of 64 tokens",
     "trace": "a forward pass with all its stages",
     "training": "training tokens per second",
+    "prepare": "tokens per second of turning a corpus into shards, and its memory",
     "generation": "generated tokens per second",
     "translation": "translating with an encoder-decoder, and training one",
     "memory": "resident memory of the server over 200 sentences",

@@ -102,7 +102,8 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
         raise TypeError(f"expected causal=True or causal=False, found {causal!r}")
     what_if = dataclasses.replace(what_if, causal=causal and what_if.causal)
     seen = model.gpt.trace(ids, what_if)
-    return dataclasses.replace(seen, tokens=model.tokenizer.token_texts(ids), dropped=dropped, arrays={})
+    texts_of = model.tokenizer.token_texts
+    return dataclasses.replace(seen, tokens=texts_of(ids), texts_of=texts_of, dropped=dropped, arrays={})
 
 
 def __getattr__(name: str) -> Any:

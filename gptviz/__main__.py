@@ -7,26 +7,55 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gptviz
 from gptviz import folder
+from gptviz.export_command import add_export_parser
+from gptviz.lecture.command import add_lecture_parser
 
 if TYPE_CHECKING:
     from gptviz import LanguageModel, Trace
+    from gptviz.checkpoint import AnyModel
+    from gptviz.installed import Installed
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DEFAULT_MODEL = "gpt-stories"
+DEFAULT_MODEL, DEFAULT_TRANSLATOR = "gpt-stories", "transformer-deu-eng"
 Rows = Iterable[Sequence[object]]
+EXIT_CODES = "exit codes: 0 it went well; 2 an error, said in one line on stderr; 130 interrupted by Ctrl-C"
+EXAMPLES = {
+    "lecture": ("lecture attention-in-ten-minutes --html talk.html",),
+    "models": ["models", "models --json"],
+    "get": ["get smollm2-135m"],
+    "remove": ["remove smollm2-135m"],
+    "trace": ['trace "My dog has fleas" --head 1.3', 'trace "My dog has fleas" --json'],
+    "generate": ['generate "Once upon a time" --max-new-tokens 40 --seed 1'],
+    "translate": ['translate "Ich habe Hunger." --beam 4'],
+    "export": ['export attention "My dog has fleas" --head 1.3 --out fleas.svg'],
+    "prepare": ["prepare my-texts --out corpora/mine"],
+    "train": ["train checkpoints/gpt-stories/recipe.toml --data corpora --run runs/mine"],
+    "evaluate": ["evaluate gpt-stories --data corpora --json"],
+}
+"""Of each command, without `python -m gptviz`; a command may bring an epilog of its own instead."""
+
+
+class Help(argparse.HelpFormatter):
+    """Wraps paragraphs one by one, and leaves indented lines, the examples, as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(x if x.startswith("  ") else fill(x, width, indent) for x in text.splitlines())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it went well, 2 after an error, which is one line on stderr."""
+    """Run one command; 0 if it went well, 2 after an error, which is one line on stderr, 130 after Ctrl-C."""
     if hasattr(sys.stdout, "reconfigure"):  # a console that cannot show a character gets its escape
         sys.stdout.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
@@ -55,18 +84,34 @@ def parser() -> argparse.ArgumentParser:
     """All commands with their arguments."""
     about = "See what a real transformer does with a sentence."
     variables = f"environment: GPTVIZ_DEVICE is the default of --device; {folder.ENVIRONMENT} the folder of the models"
-    top = argparse.ArgumentParser(prog="python -m gptviz", description=about, epilog=variables)
+    top = argparse.ArgumentParser(
+        prog="python -m gptviz", description=about, epilog=f"{variables}\n{EXIT_CODES}", formatter_class=Help
+    )
     top.add_argument("--version", action="version", version=f"gptviz {gptviz.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for describe in (describe_models, describe_trace, describe_generate, describe_training):
+    for describe in (describe_models, describe_trace, describe_generate, describe_translate, describe_training):
         describe(commands)
+    add_export_parser(commands, DEFAULT_MODEL, DEFAULT_TRANSLATOR)
+    add_lecture_parser(commands)
+    for name, command in commands.choices.items():
+        command.formatter_class = Help
+        if not command.epilog and name in EXAMPLES:
+            lines = [f"  python -m gptviz {line}" for line in EXAMPLES[name]]
+            command.epilog = "\n".join(["example:", *lines, EXIT_CODES])
     return top
 
 
 def describe_models(commands: Commands) -> None:
-    """`models`: what can be loaded by name."""
+    """`models`: what can be loaded by name; `get` and `remove`, which have a module of their own."""
+    from gptviz.fetch.command import add_fetch_parsers
+
     models = commands.add_parser("models", help="list the models that can be loaded by name")
+    models.add_argument(
+        "--json", action="store_true", help="print a list of objects: name, kind, layers, heads, width, vocabulary, "
+        "context, parameters, bytes, licence, source; problem is a text where one is damaged, else null",
+    )  # fmt: skip
     models.set_defaults(action=list_models)
+    add_fetch_parsers(commands)
 
 
 def describe_trace(commands: Commands) -> None:
@@ -76,7 +121,12 @@ def describe_trace(commands: Commands) -> None:
     add_model_arguments(trace)
     trace.add_argument("--head", metavar="L.H", help="attention weights of this head, such as 1.3: rows are queries")
     trace.add_argument("--unmasked", action="store_true", help="let every token see the future as well")
-    trace.add_argument("--csv", action="store_true", help="print CSV with exact numbers in place of a table")
+    form = trace.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV with exact numbers in place of a table")
+    form.add_argument(
+        "--json", action="store_true", help="print an object: model, fingerprint, text, causal, dropped, tokens "
+        "(position, id, token, probability); with --head also layer, head and weights (rows are queries)",
+    )  # fmt: skip
     trace.add_argument("--npz", type=Path, metavar="FILE", help="save every stage as a NumPy array")
     trace.set_defaults(action=show_trace)
 
@@ -91,7 +141,24 @@ def describe_generate(commands: Commands) -> None:
     generate.add_argument("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only")
     generate.add_argument("--top-p", type=float, metavar="P", help="draw from the most probable ones that hold P only")
     generate.add_argument("--seed", type=int, default=0, help="equal seeds give equal texts (0)")
+    generate.add_argument(
+        "--json", action="store_true", help="print an object: model, fingerprint, prompt, text (the continuation), "
+        "ids, tokens, probabilities, dropped, stopped, and the settings",
+    )  # fmt: skip
     generate.set_defaults(action=show_generation)
+
+
+def describe_translate(commands: Commands) -> None:
+    """`translate`: a sentence through an encoder-decoder."""
+    translate = commands.add_parser("translate", help="translate a sentence by an encoder-decoder")
+    translate.add_argument("text")
+    add_model_arguments(translate, DEFAULT_TRANSLATOR)
+    translate.add_argument("--beam", type=int, default=1, metavar="N", help="translations followed at once (1, greedy)")
+    translate.add_argument(
+        "--json", action="store_true", help="print an object: model, fingerprint, source, text, score (nats over the "
+        "length penalty), ids, tokens, probabilities, stopped, beam",
+    )  # fmt: skip
+    translate.set_defaults(action=show_translation)
 
 
 def describe_training(commands: Commands) -> None:
@@ -101,11 +168,9 @@ def describe_training(commands: Commands) -> None:
     add_parsers(commands)
 
 
-def add_model_arguments(command: argparse.ArgumentParser) -> None:
+def add_model_arguments(command: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """`--model` and `--device`."""
-    command.add_argument(
-        "--model", default=DEFAULT_MODEL, help=f"name of a model, or path of its folder ({DEFAULT_MODEL})"
-    )
+    command.add_argument("--model", default=default, help=f"name of a model, or path of its folder ({default})")
     command.add_argument("--device", help="cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else auto")
 
 
@@ -113,30 +178,43 @@ def load_language_model(args: argparse.Namespace) -> LanguageModel:
     """The model of `--model`, or a `ValueError` if it is of another kind."""
     model = gptviz.load(args.model, args.device)
     if not isinstance(model, gptviz.LanguageModel):
-        raise ValueError(f"expected a model that goes on from a text, found {model.name}, which translates")
+        raise ValueError(
+            f"expected a model that goes on from a text, found {model.name}, which translates; "
+            "use python -m gptviz translate, or another --model"
+        )
     return model
 
 
 def list_models(args: argparse.Namespace) -> None:
-    """Print name and shape of every model; reads no weights, but compares their number with the shape."""
-    names = folder.available()
-    if not names:
-        raise folder.CheckpointError(f"expected models, found none: {folder.known_models()}")
+    """Print shape, size and licence of every model; reads no weights, but compares their number with the shape."""
+    from gptviz.installed import in_words, installed
+
+    if args.json:
+        print_json([listed(model) for model in installed()])
+        return
     rows = []
-    for name in names:
-        try:
-            where = folder.find_shipped(name)
-            config, _ = folder.read_config(where)
-            folder.check_files(where)
-            folder.read_header(where, config)
-        except (folder.CheckpointError, OSError) as error:
-            rows.append([name, f"damaged: {complaint(error)}"])
+    for model in installed():
+        if model.problem or model.config is None:
+            rows.append([model.name, f"damaged: {model.problem}"])
             continue
-        _, weights = folder.expected_sizes(config)
-        layers = config.n_layers if folder.kind_of(where) == "gpt" else f"{config.n_layers}+{config.n_layers}"
-        shape = [layers, config.n_heads, config.d_model, config.vocab_size, config.context, f"{weights:,}"]
-        rows.append([name, *shape])
-    print_table(["name", "layers", "heads", "width", "vocabulary", "context", "parameters"], rows)
+        config = model.config
+        layers = config.n_layers if model.kind == "gpt" else f"{config.n_layers}+{config.n_layers}"
+        shape = [layers, config.n_heads, config.d_model, config.vocab_size, config.context, f"{model.parameters:,}"]
+        rows.append([model.name, *shape, in_words(model.bytes), printable(model.licence)])
+    if not rows:
+        raise folder.CheckpointError(f"expected models, found none: {folder.known_models()}")
+    header = ["name", "layers", "heads", "width", "vocabulary", "context", "parameters", "size", "licence"]
+    print_table(header, rows)
+
+
+def listed(model: Installed) -> dict[str, object]:
+    """What `models --json` says of one model."""
+    config = model.config
+    names = {"layers": "n_layers", "heads": "n_heads", "width": "d_model", "vocabulary": "vocab_size"}
+    names |= {"context": "context"}
+    shape = {name: getattr(config, field) if config else None for name, field in names.items()}
+    about = {"parameters": model.parameters, "bytes": model.bytes, "licence": model.licence, "source": model.source}
+    return {"name": model.name, "kind": model.kind} | shape | about | {"problem": model.problem or None}
 
 
 def show_trace(args: argparse.Namespace) -> None:
@@ -146,12 +224,38 @@ def show_trace(args: argparse.Namespace) -> None:
     notice_of_dropped(trace.dropped, model)
     if args.npz:
         save_arrays(trace, args.npz)
+    if args.json:
+        print_json(trace_object(model, trace, args))
+        return
     header, rows = head_rows(trace, args.head) if args.head else token_rows(trace, exact=args.csv)
     if args.csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
     else:
         short = [[f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row] for row in rows]
         print_table(header, short)
+
+
+def trace_object(model: LanguageModel, trace: Trace, args: argparse.Namespace) -> dict[str, object]:
+    """What `trace --json` prints."""
+    header, rows = token_rows(trace, exact=True)
+    tokens = [dict(zip(header, row, strict=True)) for row in rows]
+    tokens[0]["probability"] = None  # nothing comes before the first token
+    read = {"text": args.text, "causal": not args.unmasked, "dropped": trace.dropped}
+    found = made_by(model) | read | {"tokens": tokens}
+    if args.head:
+        layer, head = head_of(trace, args.head)
+        found |= {"layer": layer, "head": head, "weights": trace.layer_weights(layer)[head].tolist()}  # (T, T)
+    return found
+
+
+def made_by(model: AnyModel) -> dict[str, object]:
+    """Of every object for programs: whose numbers these are."""
+    return {"model": model.name, "fingerprint": model.fingerprint}
+
+
+def print_json(value: object) -> None:
+    """One line on stdout, in ASCII: no console, and no character in a text, can spoil it."""
+    print(json.dumps(value, allow_nan=False))
 
 
 def token_rows(trace: Trace, exact: bool) -> tuple[list[str], Rows]:
@@ -167,16 +271,22 @@ def token_rows(trace: Trace, exact: bool) -> tuple[list[str], Rows]:
 
 def head_rows(trace: Trace, name: str) -> tuple[list[str], Rows]:
     """The weights of the head called `name`, such as 1.3: one row a query, one column a key."""
-    layers, heads = trace.weights.shape[:2]
+    layer, head = head_of(trace, name)
+    labels = [f"{position} {quoted(token)}" for position, token in enumerate(trace.tokens)]
+    weights = trace.layer_weights(layer)[head].tolist()  # (T, T)
+    return [f"head {name}", *labels], [[label, *row] for label, row in zip(labels, weights, strict=True)]
+
+
+def head_of(trace: Trace, name: str) -> tuple[int, int]:
+    """Layer and head of a name such as 1.3, or a `ValueError` where there is no such head."""
+    layers, heads = list(trace.axes("weights").values())[:2]
     try:
         layer, head = map(int, name.split("."))
     except ValueError:
         layer = head = -1
     if not (0 <= layer < layers and 0 <= head < heads):
         raise ValueError(f"expected a head from 0.0 to {layers - 1}.{heads - 1}, layer first, found {name!r}")
-    labels = [f"{position} {quoted(token)}" for position, token in enumerate(trace.tokens)]
-    weights = trace.weights[layer, head].tolist()  # (T, T)
-    return [f"head {name}", *labels], [[label, *row] for label, row in zip(labels, weights, strict=True)]
+    return layer, head
 
 
 def save_arrays(trace: Trace, path: Path) -> None:
@@ -195,9 +305,32 @@ def show_generation(args: argparse.Namespace) -> None:
     model = load_language_model(args)
     settings = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p, "seed": args.seed}
     result = gptviz.generate(model, args.text, args.max_new_tokens, **settings)
+    if args.json:
+        print_json(made_by(model) | asdict(result) | settings | {"max_new_tokens": args.max_new_tokens})
+        return
     print(printable(str(result)))
     notice_of_dropped(result.dropped, model)
     print(f"{len(result.ids)} tokens, stopped by {result.stopped}", file=sys.stderr)
+
+
+def show_translation(args: argparse.Namespace) -> None:
+    """Print the translation; how sure the model was goes to stderr."""
+    model = gptviz.load(args.model, args.device)
+    if isinstance(model, gptviz.LanguageModel):
+        raise ValueError(
+            f"expected a model that translates, found {model.name}, which goes on from a text; "
+            "use python -m gptviz generate, or another --model"
+        )
+    result = gptviz.translate(model, args.text, args.beam)
+    if args.json:
+        said = {name: getattr(result, name) for name in ("text", "score", "ids", "stopped")}
+        tokens = model.tokenizer.token_texts(result.ids)
+        numbers = {"tokens": tokens, "probabilities": result.probabilities.tolist(), "beam": args.beam}
+        print_json(made_by(model) | {"source": args.text} | said | numbers)
+        return
+    print(printable(result.text))
+    mean = float(result.probabilities.mean())
+    print(f"{len(result.ids)} tokens, {mean:.1%} of the probability on each, in the mean", file=sys.stderr)
 
 
 def notice_of_dropped(dropped: int, model: LanguageModel) -> None:

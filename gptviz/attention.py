@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gptviz.config import Bias
+
 Attend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """(q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)) -> head outputs (B, H, T, D), weights (B, H, T, S) or None."""
 
@@ -113,6 +115,22 @@ def fast_attention(causal: bool = True, scaled: bool = True, mask: Tensor | None
     return attend
 
 
+class Turn(NamedTuple):
+    """By how much rotary positions turn each pair of dimensions of queries and keys at T positions."""
+
+    cos: Tensor  # (T, D / 2)
+    sin: Tensor  # (T, D / 2)
+
+
+def turned(x: Tensor, turn: Turn) -> Tensor:
+    """x (B, H, T, D) with dimensions i and D / 2 + i turned as a pair, by the angle of their position.
+
+    Su et al. 2021, section 3.2.2; the pairs as in Llama's published weights for Hugging Face: split halves.
+    """
+    first, second = x.chunk(2, dim=-1)  # (B, H, T, D / 2)
+    return torch.cat([first * turn.cos - second * turn.sin, second * turn.cos + first * turn.sin], dim=-1)
+
+
 class KeyValueCache:
     """Keys and values of the positions that one generation has seen, for one block.
 
@@ -153,8 +171,8 @@ class KeyValueCache:
 class AttentionTrace(NamedTuple):
     """What one multi-head attention saw and made."""
 
-    q: Tensor  # (B, H, T, D)
-    k: Tensor  # (B, H, S, D)
+    q: Tensor  # (B, H, T, D), turned where positions are rotary
+    k: Tensor  # (B, H, S, D), as well; equal in heads that share them
     v: Tensor  # (B, H, S, D)
     weights: Tensor | None  # (B, H, T, S); None from the fast path, and where they are too many to keep
     heads: Tensor  # (B, H, T, D), a view of what the projection read
@@ -165,41 +183,67 @@ class MultiHeadAttention(nn.Module):
     """Project to q, k, v per head; attend; concatenate; project (Vaswani et al. 2017, section 3.2.2).
 
     Self-attention by default; cross-attention when `forward` is given a `memory`.
+
+    Args:
+        d_model: C; n_heads: H.
+        d_head: D; C / H if not given.
+        n_groups: heads of keys and values, each for H / n_groups query heads in a row; H if not given.
+        bias: see `GPTConfig`.
     """
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, d_head: int | None = None, n_groups: int | None = None, bias: Bias = "all"
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = nn.Linear(d_model, 3 * d_model)  # rows: all of q, then k, then v; head by head inside each
-        self.out = nn.Linear(d_model, d_model)
+        self.n_groups = n_groups or n_heads
+        self.d_head = d_head or d_model // n_heads
+        rows = (n_heads + 2 * self.n_groups) * self.d_head  # all of q, then k, then v; head by head inside each
+        self.qkv = nn.Linear(d_model, rows, bias=bias != "none")
+        self.out = nn.Linear(n_heads * self.d_head, d_model, bias=bias == "all")
 
     def project(
-        self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None
+        self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None, turn: Turn | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, T, C), memory (B, S, C) -> q (B, H, T, D), k (B, H, S, D), v (B, H, S, D).
 
-        With a `cache`, keys and values of x are added to it; those of a memory are made once and kept in it.
+        With a `cache`, keys and values of x are added to it; those of a memory are made once and kept in it. With a
+        `turn`, queries and keys are turned by their positions. Heads that share keys and values each see them.
         """
         if memory is None:
-            q, k, v = self.split(self.qkv(x), 3)
-            return (q, k, v) if cache is None else (q, *cache.append(k, v))
+            q, k, v = self.split(self.qkv(x), self.n_heads, self.n_groups, self.n_groups)
+            if turn is not None:
+                q, k = turned(q, turn), turned(k, turn)
+            k, v = (k, v) if cache is None else cache.append(k, v)
+            return q, self.shared(k), self.shared(v)
         c = x.size(-1)
-        (q,) = self.split(F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), 1)
+        (q,) = self.split(F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), self.n_heads)
         if cache is not None and cache.used:
             return q, *cache.seen()
-        k, v = self.split(F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), 2)
+        k, v = self.split(F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), self.n_heads, self.n_heads)
         return (q, k, v) if cache is None else (q, *cache.append(k, v))
 
-    def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(B, T, parts C) -> parts x (B, H, T, D), all views"""
-        return x.unflatten(-1, (parts, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+    def split(self, x: Tensor, *heads: int) -> tuple[Tensor, ...]:
+        """(B, T, sum of heads times D) -> a view (B, heads, T, D) for each"""
+        all_heads = x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)  # (B, sum of heads, T, D)
+        return all_heads.split(heads, dim=1)
+
+    def shared(self, x: Tensor) -> Tensor:
+        """(B, n_groups, S, D) -> (B, H, S, D), each repeated for its group of query heads."""
+        return x if self.n_groups == self.n_heads else x.repeat_interleave(self.n_heads // self.n_groups, dim=1)
 
     def forward(
-        self, x: Tensor, memory: Tensor | None = None, *, attend: Attend, cache: KeyValueCache | None = None
+        self,
+        x: Tensor,
+        memory: Tensor | None = None,
+        *,
+        attend: Attend,
+        cache: KeyValueCache | None = None,
+        turn: Turn | None = None,
     ) -> AttentionTrace:
         """x (B, T, C), memory (B, S, C) or None for self-attention -> `AttentionTrace`."""
-        q, k, v = self.project(x, memory, cache)
+        q, k, v = self.project(x, memory, cache, turn)
         heads, weights = attend(q, k, v)  # (B, H, T, D)
-        joined = heads.transpose(1, 2).flatten(2)  # (B, T, C)
+        joined = heads.transpose(1, 2).flatten(2)  # (B, T, H D)
         heads = joined.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (B, H, T, D), so that one copy is kept
         return AttentionTrace(q, k, v, weights, heads, self.out(joined))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +18,26 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from gptviz import formats, memory
 from gptviz.config import KINDS, GPTConfig, ModelConfig, TransformerConfig
 from gptviz.device import pick_device
+from gptviz.files import replaced
 from gptviz.folder import (
     CARD,
     CONFIG,
     FORMAT,
+    OF_A_RUN,
     VOCABULARY,
     WEIGHTS,
     CheckpointError,
     available,
     check_files,
+    expected_sizes,
     find,
     find_shipped,
+    find_weights,
     fingerprint,
+    fingerprint_of,
     read_config,
     read_header,
     shortened,
@@ -64,8 +71,12 @@ class LanguageModel:
         if not isinstance(text, str):
             raise TypeError(f"expected a text, found {type(text).__name__}; GPT.trace reads token ids")
         ids = self.tokenizer.encode(text)
+        begin = len(self.tokenizer.begin)  # stays at the left, where it is needed
         dropped = max(0, len(ids) - self.gpt.config.context)
-        return ids[dropped:], dropped
+        return (ids[:begin] + ids[begin + dropped :], dropped) if dropped else (ids, 0)
+
+    def __repr__(self) -> str:
+        return model_in_words(self, self.gpt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +88,20 @@ class TranslationModel:
     tokenizer: Tokenizer
     fingerprint: str  # as for a `LanguageModel`
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return model_in_words(self, self.transformer)
+
+
+def model_in_words(model: AnyModel, network: GPT | Transformer) -> str:
+    """What `repr` says of a model: name, shape, size, where it is."""
+    shape, n = network.config, sum(value.numel() for value in network.parameters())
+    layers = f"{shape.n_layers} layers" if isinstance(network, GPT) else f"{shape.n_layers}+{shape.n_layers} layers"
+    sizes = f"{layers} of {shape.n_heads} heads, width {shape.d_model}, vocabulary {shape.vocab_size:,}"
+    return (
+        f"{type(model).__name__}({model.name!r}: {sizes}, context {shape.context:,}, {n:,} parameters on "
+        f"{network.device}, sha256 {model.fingerprint})"
+    )
 
 
 AnyModel = LanguageModel | TranslationModel
@@ -102,34 +127,52 @@ def expect_translator(model: object) -> TranslationModel:
     return model
 
 
-def save(folder: Path, model: GPT | Transformer, tokenizer: Tokenizer) -> None:
-    """Write a checkpoint in half precision; a README.md that is there stays.
+def save(folder: Path, model: GPT | Transformer, tokenizer: Tokenizer, file: str = WEIGHTS) -> None:
+    """Write a checkpoint in half precision; a README.md that is there stays. A file is replaced at once, or not.
+
+    Args:
+        folder: to write to; made if it is not there.
+        model: any of its kind, on any device.
+        tokenizer: the model's.
+        file: the name that the weights get; other weights in the folder stay.
 
     Raises:
         CheckpointError: before anything is written, if the vocabulary is not the model's or a weight does not fit.
     """
     check_vocabulary(tokenizer, model.config, folder)
-    weights = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
-    if model.config.tied:  # one table, stored once
-        weights.pop(PROJECTION, None)
-    check_finite(weights, f"{folder.name}/{WEIGHTS}, in half precision")
+    weights = weights_to_keep(model, f"{folder.name}/{file}")
     folder.mkdir(parents=True, exist_ok=True)
     (kind,) = (name for name, config in KINDS.items() if isinstance(model.config, config))
     config = {"format": FORMAT, "kind": kind, "model": model.config.to_dict()}
     config["tokenizer"] = {"pattern": tokenizer.pattern}
     if kind == "gpt":  # the kind that a folder without one has
         del config["kind"]
-    tokenizer.save(folder / VOCABULARY)
-    (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
+    with replaced(folder / VOCABULARY) as part:
+        tokenizer.save(part)
+    with replaced(folder / file) as part:
+        part.write_bytes(safetensors.torch.save(weights))
     # Last: a folder counts as a model once it has its config.
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with replaced(folder / CONFIG) as part:
+        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def weights_to_keep(model: GPT | Transformer, label: str) -> dict[str, Tensor]:
+    """The weights in half precision on the CPU, a shared table once; `CheckpointError` where one is not finite."""
+    weights = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
+    if model.config.tied:
+        weights.pop(PROJECTION, None)
+    check_finite(weights, f"{label}, in half precision")
+    return weights
 
 
 def load(name: str | os.PathLike[str], device: str | None = None) -> AnyModel:
     """A model by its name under checkpoints/, or by the path of its folder; weights in float32, whatever the file has.
 
+    A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, or hold a GGUF file, whose path will do, too.
+
     Args:
-        name: where both a model of that name and such a path exist, the name counts.
+        name: where both a model of that name and such a path exist, the name counts. "run:NAME" was trained in the
+            app; NAME@STEP is NAME as it was after that step, where snapshots were kept.
         device: cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else the best there is.
 
     Returns:
@@ -139,26 +182,31 @@ def load(name: str | os.PathLike[str], device: str | None = None) -> AnyModel:
         CheckpointError: if there is no such folder, or it does not hold a sound model.
         ValueError: for a device that is not there.
     """
+    if isinstance(name, str) and ("@" in name or name.startswith(OF_A_RUN)) and not Path(name).is_dir():
+        return load_shipped(name, device)
     return load_folder(find(name), device)
 
 
 def load_shipped(name: str, device: str | None = None) -> AnyModel:
-    """A model by its name under checkpoints/ and by nothing else: for names out of a URL. See `load`."""
-    return load_folder(find_shipped(name), device)
+    """A model by its name and by nothing else, for names out of a URL; NAME@STEP is a snapshot. See `load`."""
+    folder, file = find_weights(name)
+    return load_folder(folder, device, file, name)
 
 
-def load_folder(folder: Path, device: str | None) -> AnyModel:
-    """`load`, once the folder is found: cheap checks first, memory last."""
+def load_folder(folder: Path, device: str | None, file: str = WEIGHTS, name: str | None = None) -> AnyModel:
+    """`load`, once the folder is found: cheap checks first, memory last. `file` holds the weights."""
     target = pick_device(device)
     folder = folder.resolve()
-    check_files(folder)
+    if formats.format_of(folder):
+        return load_foreign(folder, target, name)
+    check_files(folder, file)
     config, pattern = read_config(folder)
     try:
-        model = empty_model(config, read_header(folder, config), f"{folder.name}/{WEIGHTS}")
+        model = empty_model(config, read_header(folder, config, file), f"{folder.name}/{file}")
         tokenizer = Tokenizer.load(folder / VOCABULARY, pattern)
         check_vocabulary(tokenizer, config, folder)
-        weights = read_weights(folder)
-        mark = fingerprint(folder)
+        weights = read_weights(folder / file)
+        mark = fingerprint(folder, file)
     except (OSError, TokenizerError, SafetensorError) as error:
         problem = f"expected files that can be read, found: {error}" if not isinstance(error, TokenizerError) else error
         raise CheckpointError(f"{folder.name}: {problem}; copy the folder again") from error
@@ -167,8 +215,43 @@ def load_folder(folder: Path, device: str | None) -> AnyModel:
         model.unembedding.weight = model.token_embedding.weight
     model.for_reading().to(target)
     if isinstance(model, Transformer):
-        return TranslationModel(folder.name, model, tokenizer, mark, folder)
-    return LanguageModel(folder.name, model, tokenizer, mark, folder)
+        return TranslationModel(name or folder.name, model, tokenizer, mark, folder)
+    return LanguageModel(name or folder.name, model, tokenizer, mark, folder)
+
+
+def load_foreign(path: Path, target: torch.device, name: str | None = None) -> LanguageModel:
+    """A model in somebody else's format, from its folder or its single file. See `gptviz.formats`."""
+    reader = formats.reader(formats.format_of(path))
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    config = reader.read_config(path)
+    expect_room(config, path.name, target)
+    try:
+        with ThreadPoolExecutor(1) as pool:  # hashing and reading go on at once: neither waits for Python
+            mark = pool.submit(fingerprint_of, files)
+            tokenizer, weights = reader.read_tokenizer(path), reader.read_weights(path, config)
+    except OSError as error:
+        raise CheckpointError(f"{path.name}: expected files that can be read, found: {error.strerror}") from error
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{path.name}: expected a vocabulary of at most {config.vocab_size} ids, as the config says, found "
+            f"{tokenizer.vocab_size}; use the vocabulary that the model was trained with"
+        )
+    model = empty_model(config, {key: tuple(value.shape) for key, value in weights.items()}, path.name)
+    model.load_state_dict(weights, strict=False, assign=True)
+    if config.tied:
+        model.unembedding.weight = model.token_embedding.weight
+    model.for_reading().to(target)
+    return LanguageModel(name or path.stem, model, tokenizer, mark.result(), path)
+
+
+def expect_room(config: ModelConfig, label: str, target: torch.device) -> None:
+    """Raise `CheckpointError` where a model takes more memory than is free, before any is taken."""
+    needed, left = memory.needed(config), memory.free(target)
+    if left is not None and needed > left:
+        raise CheckpointError(
+            f"{label}: expected {needed / 2**30:.1f} GB of free memory for its {expected_sizes(config)[1]:,} weights, "
+            f"found {left / 2**30:.1f} GB on {target.type}; close something, or use a smaller model"
+        )
 
 
 class Uninitialised(TorchFunctionMode):
@@ -204,10 +287,10 @@ def empty_model(
     return model
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in float32, every one finite."""
-    stored = safetensors.torch.load_file(folder / WEIGHTS)
-    check_finite(stored, f"{folder.name}/{WEIGHTS}")
+    stored = safetensors.torch.load_file(path)
+    check_finite(stored, f"{path.parent.name}/{path.name}")
     # A copy even of float32: what the library returns may be the file itself, which may change.
     return {name: value.to(torch.float32, copy=True) for name, value in stored.items()}
 

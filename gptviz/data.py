@@ -11,6 +11,7 @@ import lzma
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,12 +25,17 @@ class DataError(ValueError):
 
 
 def read_documents(path: Path, split: str | None = None) -> Iterator[str]:
-    """Documents of a `.txt` file (one), or of `.jsonl` or `.jsonl.xz` (one a line, field `text`).
+    """Documents of a `.txt` file (one), of `.jsonl` or `.jsonl.xz` (one a line, field `text`), or of a prepared folder.
 
     Args:
-        path: the file.
-        split: keep only the records whose field `split` has this value.
+        path: the file, or a folder made by `python -m gptviz prepare`.
+        split: keep only the records whose field `split` has this value; of a folder, the side: `train` by default.
     """
+    if path.is_dir():
+        from gptviz.corpus.shards import Shards
+
+        yield from Shards(path, split or "train").texts()
+        return
     if path.suffix == ".txt":
         yield path.read_text(encoding="utf-8")
         return
@@ -57,12 +63,19 @@ def tokenize(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
     return np.concatenate([*parts, np.array([tokenizer.end_of_text], dtype=np.uint16)])
 
 
+class Tokens(Protocol):
+    """Tokens of a corpus, end of text before each document: an array (N,), or `gptviz.corpus.shards.Shards` on disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """One corpus of a mixture."""
 
     name: str
-    tokens: np.ndarray  # (N,)
+    tokens: Tokens  # (N,)
     share: float  # of the rows of a batch
 
 
@@ -98,7 +111,6 @@ class Mixture:
             raise DataError(f"repeated rows need a context of 16 or more, found {context}; set repeats to 0")
         self.sources, self.context, self.batch_size, self.seed = sources, context, batch, seed
         self.end_of_text, self.repeats = end_of_text, repeats
-        self.starts = [np.flatnonzero(source.tokens == end_of_text) for source in sources]
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of one step, each (B, T) int64; targets of -1 do not count."""
@@ -120,11 +132,12 @@ class Mixture:
 
         Half of all documents would otherwise never be seen at the positions at which a reader's sentence is.
         """
-        tokens, starts = self.sources[kind].tokens, self.starts[kind]
+        tokens = self.sources[kind].tokens
         begin = int(rng.integers(0, len(tokens) - self.context))
-        document = int(starts[np.searchsorted(starts, begin, side="right") - 1])
-        if rng.random() < 0.5 and begin - document < self.context:
-            begin = document
+        if rng.random() < 0.5:
+            earliest = max(0, begin - self.context + 1)
+            starts = np.flatnonzero(tokens[earliest : begin + 1] == self.end_of_text)
+            begin = earliest + int(starts[-1]) if len(starts) else begin
         row = tokens[begin : begin + self.context + 1].astype(np.int64)  # (T + 1,)
         return row[:-1], row[1:]
 

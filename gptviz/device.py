@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 import time
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -42,10 +44,38 @@ def has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
-    """bf16 autocast where it is faster: on CUDA, and on CPUs where a measurement says so."""
-    pays = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and cpu_bf16_pays()
-    return torch.autocast(device.type, dtype=torch.bfloat16) if pays else contextlib.nullcontext()
+def autocast(device: torch.device, bf16: bool | None = None) -> AbstractContextManager:
+    """bf16 autocast if `bf16` says so, and without a word where it is faster."""
+    wanted = bf16_pays(device) if bf16 is None else bf16
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """bf16 is faster: on CUDA, and on CPUs where a measurement says so."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and cpu_bf16_pays()
+
+
+def memory_used(device: torch.device) -> int | None:
+    """Bytes that this process holds: on a GPU of its memory, on a CPU in all; None where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:  # pages that are resident, in Linux's own words
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return largest_resident()
+
+
+def largest_resident() -> int | None:
+    """Bytes that this process held at most, where the system has no word on now: macOS."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, fast_attention
+from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, Turn, fast_attention
 from gptviz.config import GPTConfig, TransformerConfig
 from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
 
@@ -30,21 +30,36 @@ ACTIVATIONS = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
 }
 
 
+def norm_of(config: GPTConfig | TransformerConfig) -> nn.LayerNorm | nn.RMSNorm:
+    """A norm over the residual stream, of the kind that the config names."""
+    if config.norm == "rms":
+        return nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+    return nn.LayerNorm(config.d_model, eps=config.norm_epsilon, bias=config.bias == "all")
+
+
 class FeedForward(nn.Module):
-    """Linear, activation, Linear, each position on its own (Vaswani et al. 2017, section 3.3)."""
+    """Linear, activation, Linear, each position on its own (Vaswani et al. 2017, section 3.3).
+
+    Gated, the hidden layer is activation(gate x) * (expand x) (Shazeer 2020, equation 6).
+    """
 
     def __init__(self, config: GPTConfig | TransformerConfig) -> None:
         super().__init__()
-        self.expand = nn.Linear(config.d_model, config.d_ff)
-        self.contract = nn.Linear(config.d_ff, config.d_model)
+        bias = config.bias == "all"
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=bias) if config.gated else None
+        self.expand = nn.Linear(config.d_model, config.d_ff, bias=bias)
+        self.contract = nn.Linear(config.d_ff, config.d_model, bias=bias)
         self.activation = ACTIVATIONS[config.activation]
 
     def hidden(self, x: Tensor) -> Tensor:
         """(B, T, C) -> activations (B, T, F)"""
-        return self.activation(self.expand(x))
+        if self.gate is None:
+            return self.activation(self.expand(x))
+        return self.activation(self.gate(x)) * self.expand(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)"""
@@ -57,20 +72,25 @@ class Block(nn.Module):
     def __init__(self, config: GPTConfig | TransformerConfig) -> None:
         super().__init__()
         self.post_norm = config.norm_order == "post"
-        self.attention = MultiHeadAttention(config.d_model, config.n_heads)
-        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.attention = MultiHeadAttention(config.d_model, config.n_heads, config.d_head, config.n_groups, config.bias)
+        self.attention_norm = norm_of(config)
         self.ff = FeedForward(config)
-        self.ff_norm = nn.LayerNorm(config.d_model)
+        self.ff_norm = norm_of(config)
 
     def forward(
-        self, x: Tensor, attend: Attend, cache: KeyValueCache | None = None, drop: Drop = nothing
+        self,
+        x: Tensor,
+        attend: Attend,
+        cache: KeyValueCache | None = None,
+        drop: Drop = nothing,
+        turn: Turn | None = None,
     ) -> tuple[Tensor, BlockTrace]:
         """(B, T, C) -> the stream after this block (B, T, C), and what the block saw.
 
-        `drop` is done to what each sub-layer adds, in training.
+        `drop` is done to what each sub-layer adds, in training; `turn` to queries and keys, where positions are rotary.
         """
         attention_in = x if self.post_norm else self.attention_norm(x)
-        attention = self.attention(attention_in, attend=attend, cache=cache)
+        attention = self.attention(attention_in, attend=attend, cache=cache, turn=turn)
         middle = x + drop(attention.out)
         if self.post_norm:
             middle = self.attention_norm(middle)
@@ -83,15 +103,16 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """The GPT of the lesson, and GPT-2 by its config. Token ids in, logits out."""
+    """The GPT of the lesson, and by its config GPT-2 and Llama-like models. Token ids in, logits out."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.position_embedding = nn.Embedding(config.context, config.d_model)
+        learned = config.positions == "learned"
+        self.position_embedding = nn.Embedding(config.context, config.d_model) if learned else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.final_norm = nn.LayerNorm(config.d_model) if config.norm_order == "pre" else nn.Identity()
+        self.final_norm = norm_of(config) if config.norm_order == "pre" else nn.Identity()
         self.unembedding = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.unembedding.weight = self.token_embedding.weight
@@ -104,7 +125,8 @@ class GPT(nn.Module):
         if self.config.norm_order == "post":
             # The first block reads the embeddings as they are: give them the unit variance that norms give the others.
             nn.init.normal_(self.token_embedding.weight, std=math.sqrt(0.5))
-            self.position_embedding.weight.data.copy_(sinusoids(self.config.context, self.config.d_model))
+            if self.position_embedding is not None:
+                self.position_embedding.weight.data.copy_(sinusoids(self.config.context, self.config.d_model))
             if self.config.tied:  # logits of unit variance, from a table that is not small
                 nn.init.constant_(self.blocks[-1].ff_norm.weight, math.sqrt(2 / self.config.d_model))
         for block in self.blocks:  # keep the variance of the stream independent of depth (GPT-2, section 2.3)
@@ -129,18 +151,32 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def embed(self, ids: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
-        """ids (B, T), the first at position `start` -> token vectors (B, T, C), position vectors (T, C)."""
+        """ids (B, T), the first at position `start` -> token vectors (B, T, C), position vectors (T, C).
+
+        Where positions are rotary nothing is added: their vectors are zeros without memory of their own.
+        """
         end = start + ids.size(1)
         if end > self.config.context:
             raise ValueError(f"{end} tokens do not fit a context of {self.config.context}; cut them at the left")
-        return self.token_embedding(ids), self.position_embedding.weight[start:end]
+        tokens = self.token_embedding(ids)
+        if self.position_embedding is None:
+            return tokens, tokens.new_zeros(1).expand(tokens.shape[1:])
+        return tokens, self.position_embedding.weight[start:end]
+
+    def turn(self, start: int, end: int) -> Turn | None:
+        """How queries and keys at these positions are turned; None where positions are learned."""
+        if self.position_embedding is not None:
+            return None
+        dtype = self.token_embedding.weight.dtype
+        return Turn(*(part.to(dtype) for part in rotary_turn(self.config, start, end, self.device)))
 
     def hidden(self, ids: Tensor, attend: Attend, caches: Sequence[KeyValueCache] | None = None) -> Tensor:
         """ids (B, T) -> what the vocabulary projection reads, (B, T, C)."""
-        tokens, positions = self.embed(ids, caches[0].used if caches else 0)
-        x = tokens + positions
+        start = caches[0].used if caches else 0
+        tokens, positions = self.embed(ids, start)
+        x, turn = tokens + positions, self.turn(start, start + ids.size(1))
         for i, block in enumerate(self.blocks):
-            x, _ = block(x, attend, caches[i] if caches else None)
+            x, _ = block(x, attend, caches[i] if caches else None, turn=turn)
         return self.final_norm(x)
 
     def forward(
@@ -169,12 +205,12 @@ class GPT(nn.Module):
         batch = self.check(ids)  # (1, T)
         what_if.check(self.config, batch.size(1))
         tokens, positions = self.embed(batch)
-        x = tokens + positions
+        x, turn = tokens + positions, self.turn(0, batch.size(1))
         attention = TracedAttention(what_if, batch.size(1), self.device)
         weights = room_for_weights(self.config, batch.size(1), like=x)
         blocks = []
         for layer, block in enumerate(self.blocks):
-            x, seen = block(x, attention.attend(layer, weights))
+            x, seen = block(x, attention.attend(layer, weights), turn=turn)
             blocks.append(seen)
         return Trace(
             ids=tuple(batch[0].tolist()) if batch.device.type != "meta" else (),
@@ -219,6 +255,20 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02 if to_vocabulary else module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def rotary_turn(config: GPTConfig, start: int, end: int, device: torch.device | None = None) -> Turn:
+    """Cosines and sines of the angles of the positions from `start` to before `end`, each (T, D / 2), float32.
+
+    Pair i turns by base^(-2 i / D) a token, divided by its factor (Su et al. 2021, section 3.2.2). Float64 until the
+    last step: at position 8,000 a float32 angle is off by 2e-4.
+    """
+    d = config.d_head
+    speeds = config.rotary_base ** (-torch.arange(0, d, 2, dtype=torch.float64, device="cpu") / d)  # (D / 2,)
+    if config.rotary_factors:
+        speeds = speeds / torch.tensor(config.rotary_factors, dtype=torch.float64, device="cpu")
+    angles = torch.arange(start, end, dtype=torch.float64, device="cpu")[:, None] * speeds  # (T, D / 2)
+    return Turn(angles.cos().float().to(device), angles.sin().float().to(device))
 
 
 def sinusoids(context: int, d_model: int, slowest: float = 500.0) -> Tensor:

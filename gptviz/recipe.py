@@ -6,7 +6,6 @@ The first call in a run folder reads the texts, learns the vocabulary and writes
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,13 +19,19 @@ import torch
 from gptviz import checkpoint
 from gptviz.attention import fast_attention, plain_attention
 from gptviz.config import KINDS, GPTConfig, TransformerConfig
-from gptviz.data import DataError, Mixture, Source, read_documents, tokenize
+from gptviz.corpus.shards import Shards, fingerprint, is_prepared
+from gptviz.data import DataError, Mixture, Source, Tokens, read_documents, tokenize
 from gptviz.device import autocast, pick_device
+from gptviz.folder import MODEL
 from gptviz.gpt import GPT
 from gptviz.pairs import PairBatches, Row, arrays, encode_pairs, read_pairs, split_pairs
 from gptviz.seq2seq import PADDING, Transformer
 from gptviz.tokenizer import Tokenizer, train_ranks
-from gptviz.train import Batches, StepRecord, TrainConfig, record_dict, train
+from gptviz.train import Batches, StepRecord, TrainConfig, train
+from gptviz.training.ranks import ALONE, Ranks
+from gptviz.training.records import logs, write_summary
+from gptviz.training.snapshots import Recorder
+from gptviz.training.state import STATE
 
 EVALUATION_ROWS = 96  # of the context's length, in the held-out loss that is printed while training
 
@@ -36,9 +41,9 @@ class Corpus:
     """One text of a recipe.
 
     Args:
-        file: its name in the data folder.
+        file: its name in the data folder; it may be a folder made by `python -m gptviz prepare`.
         share: of the rows of a batch; held-out text has none.
-        split: keep only the records of this split.
+        split: keep only the records of this split; of a prepared folder, its side: train by default, or valid.
         copies: how often it counts where the vocabulary is learned.
         head: characters of each document that count there; 0 for all.
     """
@@ -53,6 +58,12 @@ class Corpus:
     def name(self) -> str:
         """A name for the file of its tokens."""
         return self.file.split(".")[0] + (f"-{self.split}" if self.split else "")
+
+    def tokens(self, data: Path, folder: Path) -> Tokens:
+        """Its tokens, from the disk: out of the run's folder, or of the prepared folder that it is."""
+        if is_prepared(data / self.file):
+            return Shards(data / self.file, self.split or "train")
+        return np.load(folder / f"{self.name}.npy", mmap_mode="r")
 
 
 AnyRecipe = TypeVar("AnyRecipe", "Recipe", "TranslationRecipe")
@@ -100,15 +111,16 @@ class Recipe:
         """The tokens of every corpus out of `folder`, or out of the texts in `data`, once."""
         tokenizer = prepare(self, data, folder)
         mixture = Mixture(
-            [Source(c.name, np.load(folder / f"{c.name}.npy", mmap_mode="r"), c.share) for c in self.sources],
+            [Source(c.name, c.tokens(data, folder), c.share) for c in self.sources],
             repeats=self.repeats,
             context=self.model.context,
             batch=self.rows,
             seed=self.training.seed,
             end_of_text=tokenizer.end_of_text,
         )
-        held_out = np.load(folder / f"{self.valid.name}.npy")
-        return Prepared(tokenizer, mixture.batch, lambda gpt: held_out_loss(gpt, held_out))
+        held_out = self.valid.tokens(data, folder)
+        causal = self.training.causal
+        return Prepared(tokenizer, mixture.batch, lambda gpt: held_out_loss(gpt, held_out, causal))
 
 
 @dataclass(frozen=True)
@@ -163,29 +175,59 @@ def load_recipe(path: Path) -> Recipe | TranslationRecipe:
 
 
 def run(
-    recipe: Recipe | TranslationRecipe, data: Path, folder: Path, device: str | None = None
+    recipe: Recipe | TranslationRecipe,
+    data: Path,
+    folder: Path,
+    device: str | None = None,
+    *,
+    stop: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
+    tensorboard: bool = False,
+    live_every: float | None = None,
 ) -> Iterator[StepRecord]:
     """Train by a recipe, from the beginning or from where `folder` stopped, and write a checkpoint at the end.
 
     Args:
         recipe: what to do.
         data: folder with the recipe's files.
-        folder: of the run: vocabulary, tokens, state, log.jsonl, and at the end the checkpoint in `model/`.
+        folder: of the run: vocabulary, tokens, state, log.jsonl, log.csv, and at the end the checkpoint in `model/`.
         device: as for `pick_device`.
+        stop: as for `train`; a run that is stopped leaves a checkpoint, too.
+        ranks: this process among those that train together; the first one writes.
+        tensorboard: write TensorBoard events as well.
+        live_every: seconds between the weights that are left for those who watch, in `live/`; by default none are.
 
     Yields:
         A record for every step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    prepared = recipe.prepare(data, folder)
+    files = logs(folder, tensorboard) if ranks.main else []
+    with ranks.wait_for_first():
+        prepared = recipe.prepare(data, folder)
     torch.manual_seed(recipe.training.seed)
-    model = checkpoint.MODELS[type(recipe.model)](recipe.model).to(pick_device(device))
-    records = train(model, prepared.batches, recipe.training, folder / "state.pt", prepared.held_out_loss)
-    with Log(folder / "log.jsonl") as log:
-        for record in records:
-            log.write(record)
+    model = ranks.place(checkpoint.MODELS[type(recipe.model)](recipe.model), ranks.device or pick_device(device))
+    state, evaluate = folder / STATE, prepared.held_out_loss
+    recorder = Recorder(folder, prepared.tokenizer, recipe.training, live_every, ranks)
+    if not state.exists():
+        recorder.see(0, model)
+    last = None
+    try:
+        for record in train(model, prepared.batches, recipe.training, state, evaluate, stop=stop, ranks=ranks):
+            for file in files:
+                file.write(record)
+            recorder.see(record.step, model)
+            last = record
             yield record
-    checkpoint.save(folder / "model", model, prepared.tokenizer)
+    finally:
+        for file in files:
+            file.close()
+    if last is not None:
+        recorder.end(last.step, model)
+    finished = ranks.whole_model(model)
+    if ranks.main:
+        checkpoint.save(folder / MODEL, finished, prepared.tokenizer)
+        if last is not None:
+            write_summary(folder / MODEL, recipe.training, last)
 
 
 def vocabulary(folder: Path, texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -198,15 +240,46 @@ def vocabulary(folder: Path, texts: Iterable[str], vocab_size: int) -> Tokenizer
     return Tokenizer.load(ranks)
 
 
+def prepared_vocabulary(shards: Sequence[Path], folder: Path, vocab_size: int) -> Tokenizer:
+    """The vocabulary of prepared folders, which has to be one, as that of a run; raises `DataError` if it is not."""
+    tokenizers = [Tokenizer.load(path / checkpoint.VOCABULARY) for path in shards]
+    target = folder / checkpoint.VOCABULARY
+    if target.exists():
+        tokenizers.append(Tokenizer.load(target))
+    tokenizer = tokenizers[0]
+    if any(fingerprint(other) != fingerprint(tokenizer) for other in tokenizers):
+        names = ", ".join(path.name for path in shards)
+        raise DataError(
+            f"expected one vocabulary in {names} and {folder}, found several; prepare them with the same one"
+        )
+    if tokenizer.vocab_size != vocab_size:
+        found = f"{tokenizer.vocab_size} in {shards[0]}"
+        raise DataError(
+            f"expected a vocabulary of {vocab_size} tokens, found {found}; set vocab_size of the recipe to it"
+        )
+    if not target.exists():
+        part = target.with_suffix(".part")
+        tokenizer.save(part)
+        os.replace(part, target)
+    return tokenizer
+
+
 def prepare(recipe: Recipe, data: Path, folder: Path) -> Tokenizer:
     """Learn the vocabulary and write every corpus as tokens, unless they are there."""
-    missing = [c.file for c in (*recipe.sources, recipe.valid) if not (data / c.file).exists()]
-    if missing and not all((folder / f"{c.name}.npy").exists() for c in (*recipe.sources, recipe.valid)):
+    corpora = (*recipe.sources, recipe.valid)
+    missing = [c.file for c in corpora if not (data / c.file).exists()]
+    if missing and not all((folder / f"{c.name}.npy").exists() for c in corpora):
         names = ", ".join(missing)
         raise DataError(f"expected {names} in {data}, found no such file; the model card names the sources")
-    texts = (text for corpus in recipe.sources for text in vocabulary_texts(corpus, data))
-    tokenizer = vocabulary(folder, texts, recipe.model.vocab_size)
-    for corpus in (*recipe.sources, recipe.valid):
+    prepared = [c for c in corpora if is_prepared(data / c.file)]
+    if prepared:
+        tokenizer = prepared_vocabulary([data / c.file for c in prepared], folder, recipe.model.vocab_size)
+    else:
+        texts = (text for corpus in recipe.sources for text in vocabulary_texts(corpus, data))
+        tokenizer = vocabulary(folder, texts, recipe.model.vocab_size)
+    for corpus in corpora:
+        if corpus in prepared:
+            continue
         target = folder / f"{corpus.name}.npy"
         if not target.exists():
             part = folder / f"{corpus.name}.part.npy"
@@ -223,14 +296,15 @@ def vocabulary_texts(corpus: Corpus, data: Path) -> Iterator[str]:
 
 
 @torch.no_grad()
-def held_out_loss(gpt: GPT, tokens: np.ndarray) -> float:
-    """Mean loss in nats per token over the first rows of held-out text."""
+def held_out_loss(gpt: GPT, tokens: Tokens, causal: bool = True) -> float:
+    """Mean loss in nats per token over the first rows of held-out text; not `causal` for a GPT trained unmasked."""
     t = gpt.config.context
     rows = min(EVALUATION_ROWS, (len(tokens) - 1) // t)
     flat = torch.from_numpy(tokens[: rows * t + 1].astype(np.int64)).to(gpt.device)
     inputs, targets = flat[:-1].view(rows, t), flat[1:].view(rows, t)
+    attend = fast_attention(causal)
     with autocast(gpt.device):
-        losses = [gpt.loss(x, y) for x, y in zip(inputs.split(32), targets.split(32), strict=True)]
+        losses = [gpt.loss(x, y, attend) for x, y in zip(inputs.split(32), targets.split(32), strict=True)]
     weights = torch.tensor([len(x) for x in inputs.split(32)], device=gpt.device)
     return float((torch.stack(losses) * weights).sum() / rows)
 
@@ -249,32 +323,6 @@ def held_out_pair_loss(model: Transformer, rows: Sequence[Row], end_of_text: int
             total += count * float(model.loss(*batch, kernel))
         tokens += count
     return total / tokens
-
-
-class Log:
-    """The records of a run as JSON lines. A resumed run drops what the saved state does not know of."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.first = True
-
-    def __enter__(self) -> Log:
-        self.file = self.path.open("a+", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def write(self, record: StepRecord) -> None:
-        """Append one record."""
-        if self.first:
-            self.first = False
-            self.file.seek(0)
-            kept = [line for line in self.file if line.endswith("\n") and json.loads(line)["step"] < record.step]
-            self.file.truncate(0)
-            self.file.writelines(kept)
-        self.file.write(json.dumps(record_dict(record)) + "\n")
-        self.file.flush()
 
 
 def with_steps(recipe: AnyRecipe, steps: int | None) -> AnyRecipe:

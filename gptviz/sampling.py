@@ -182,6 +182,7 @@ def stream(
     top_p: float | None = None,
     seed: int | np.random.Generator | None = 0,
     keep_funnel: bool = False,
+    causal: bool = True,
 ) -> Iterator[Drawn]:
     """Generate token by token, each drawn from what the model says about the last `context` tokens.
 
@@ -196,6 +197,8 @@ def stream(
         temperature, top_k, top_p: as for `funnel`.
         seed: equal seeds give equal tokens; None gives others every time; a NumPy generator goes on from where it is.
         keep_funnel: yield the whole `Funnel` with every token: five arrays of (V,).
+        causal: False lets every token see all that is there so far, for a GPT that was trained without the mask. What
+            was read changes with each token then, so that all of it is read again.
 
     Raises:
         ValueError: at once, for settings or ids out of range.
@@ -208,7 +211,7 @@ def stream(
     ids = [int(i) for i in ids] or [model.tokenizer.end_of_text]
     model.gpt.check(ids[-model.gpt.config.context :])
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    return steps(model, ids, int(max_new_tokens), settings, np.random.default_rng(seed), keep_funnel)
+    return steps(model, ids, int(max_new_tokens), settings, np.random.default_rng(seed), keep_funnel, causal)
 
 
 def steps(
@@ -218,6 +221,7 @@ def steps(
     settings: dict[str, float | None],
     rng: np.random.Generator,
     keep_funnel: bool,
+    causal: bool,
 ) -> Iterator[Drawn]:
     """What `stream` does once its arguments are checked."""
     context = model.gpt.config.context
@@ -228,8 +232,9 @@ def steps(
         if caches is None:
             unread = ids[-context:]
             # A full context has no next step that could use what is kept.
-            caches = [KeyValueCache(length) for _ in model.gpt.blocks] if len(unread) < context else None
-        stages = funnel(next_logits(model.gpt, unread, caches), **settings)
+            kept = causal and len(unread) < context
+            caches = [KeyValueCache(length) for _ in model.gpt.blocks] if kept else None
+        stages = funnel(next_logits(model.gpt, unread, caches, causal), **settings)
         u = float(rng.random())
         chosen = draw(stages.final, u)
         yield Drawn(
@@ -249,10 +254,10 @@ def steps(
 
 
 @torch.inference_mode()
-def next_logits(gpt: GPT, ids: list[int], caches: list[KeyValueCache] | None = None) -> np.ndarray:
+def next_logits(gpt: GPT, ids: list[int], caches: list[KeyValueCache] | None = None, causal: bool = True) -> np.ndarray:
     """Logits (V,) of what follows `ids`, which continue what the caches hold; of the last position alone."""
     batch = torch.tensor([ids], device=gpt.device)  # (1, T)
-    last = gpt.hidden(batch, fast_attention(), caches)[:, -1]  # (1, C)
+    last = gpt.hidden(batch, fast_attention(causal), caches)[:, -1]  # (1, C)
     return gpt.unembedding(last)[0].float().cpu().numpy()
 
 
@@ -264,6 +269,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = 0,
+    causal: bool = True,
 ) -> Generation:
     """Let `model` go on from `text`.
 
@@ -276,6 +282,7 @@ def generate(
         top_k: draw from the k most probable tokens only; None for no limit.
         top_p: draw from the fewest most probable tokens that hold this share; None for no limit.
         seed: equal seeds give equal texts; None gives another one every time.
+        causal: False for a GPT that was trained without the mask, as for `stream`.
 
     Returns:
         The continuation as text, ids and tokens, and why it stopped; `print` it for prompt and continuation.
@@ -284,7 +291,8 @@ def generate(
         ValueError: for settings out of range.
     """
     ids, cut = expect_model(model).encode(text)
-    drawn = list(stream(model, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    drawn = list(stream(model, ids, max_new_tokens, **settings, seed=seed, causal=causal))
     ended = bool(drawn) and drawn[-1].id == model.tokenizer.end_of_text
     dropped = cut + (drawn[-1].dropped if drawn else 0)
     if ended:

@@ -10,6 +10,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import tiktoken
 
 # How text is cut before merging (GPT-2): words with their leading space, numbers, other signs, white space.
@@ -31,6 +32,8 @@ class Tokenizer:
     The end-of-text token has id N.
     """
 
+    begin: tuple[int, ...] = ()  # ids that stand before every text: none
+
     def __init__(self, ranks: dict[bytes, int], pattern: str = "gpt2") -> None:
         if pattern not in PATTERNS:
             raise TokenizerError(f"expected a pattern from {', '.join(PATTERNS)}, found {pattern!r}")
@@ -50,14 +53,25 @@ class Tokenizer:
         """Ids of a text; lone surrogates, which are not Unicode text, become U+FFFD."""
         return self.encoding.encode_ordinary(text)
 
+    def encode_array(self, text: str) -> np.ndarray:
+        """`encode` as an array, (N,) uint32, without a Python integer for each token: for whole corpora."""
+        try:
+            return self.encoding.encode_to_numpy(text, disallowed_special=())
+        except UnicodeEncodeError:  # lone surrogates
+            return np.array(self.encode(text), dtype=np.uint32)
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; bytes that are no whole character become U+FFFD."""
         return self.encoding.decode(list(ids))
 
+    def decode_bytes(self, ids: np.ndarray) -> bytes:
+        """The bytes of ids, which may begin or end within a character."""
+        return self.encoding.decode_bytes(ids.tolist())
+
     def token_bytes(self, token: int) -> bytes:
-        """The bytes of one id."""
-        if token == self.end_of_text:
-            return END_OF_TEXT.encode()
+        """The bytes of one id; one beyond the vocabulary, as models with padded tables have them, is named."""
+        if token >= self.end_of_text:
+            return END_OF_TEXT.encode() if token == self.end_of_text else f"[unused {token}]".encode()
         return self.bytes_of[token]
 
     def token_text(self, token: int) -> str:
@@ -124,10 +138,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
 
 def train_ranks(texts: Iterable[str], vocab_size: int, pattern: str = "gpt2") -> dict[bytes, int]:
-    """Learn `vocab_size` - 1 byte-level BPE tokens (one id is left for end of text).
-
-    Needs the development dependency `tokenizers`, which is not used at run time.
-    """
+    """Learn at most `vocab_size` - 1 byte-level BPE tokens: one id is for end of text, a short text has fewer."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     # `tokenizers` has no possessive quantifiers; for matching whole words the plain ones mean the same.

@@ -1,172 +1,44 @@
 """Training as a generator of step records. Knows no screen and no corpus: it is given batches.
 
 The state is saved with the optimiser and the step, and a batch depends on nothing but the step: an interrupted run
-goes on to the same losses.
+goes on to the same losses, and several processes go through the same losses as one.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch._functorch.config
-from torch import Tensor, nn
+from torch import Tensor
 
-from gptviz.attention import Attend, MultiHeadAttention, additive_mask, fast_attention, plain_attention
-from gptviz.device import autocast
-from gptviz.gpt import GPT
+from gptviz.attention import Attend, Kernel, additive_mask, fast_attention, plain_attention
+from gptviz.device import autocast, bf16_pays, memory_used
 from gptviz.seq2seq import PADDING, Transformer
+from gptviz.training.config import TrainConfig
+from gptviz.training.optimizers import Optimizers
+from gptviz.training.ranks import ALONE, Model, Part, Ranks
+from gptviz.training.records import StepRecord, record_dict
+from gptviz.training.state import Progress, resume, save
 
-Model = GPT | Transformer
+__all__ = ["Batches", "Diverged", "Model", "Optimizers", "StepRecord", "TrainConfig", "record_dict", "train"]
+
 Batches = Callable[[int], tuple[np.ndarray, ...]]
 """step -> inputs (B, T), targets (B, T), for a Transformer after sources (B, S); targets of -1 do not count."""
+
+Objective = Callable[[Part, int], Tensor]
+"""(part of a batch, step) -> what is minimised, ()."""
 
 MOST_SHAPES = 32  # of batches that a compiled step takes; each is compiled by itself
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Args:
-        steps: optimiser steps in all.
-        learning_rate: of the plateau: it is reached after `warmup` steps and kept until the last `decay` share of
-            the steps, over which it falls to zero as 1 - sqrt(progress) (Hägele et al. 2024, section 4).
-        embedding_rate: learning rate of the token and position vectors, as a multiple of `learning_rate`.
-        weight_decay: decoupled, on the matrices inside the blocks.
-        clip: largest norm of the gradient.
-        dropout: share of what every sub-layer adds that is set to zero, in a Transformer (Vaswani et al. 2017, 5.4).
-        smoothing: share of the targets' probability that is spread over the vocabulary, in a Transformer (ibid.).
-        compile: fuse the step with `torch.compile`; pays for runs longer than about a minute.
-    """
-
-    steps: int
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    decay: float = 0.3
-    embedding_rate: float = 1.0
-    weight_decay: float = 0.1
-    optimizer: str = "adamw"
-    clip: float = 1.0
-    dropout: float = 0.0
-    smoothing: float = 0.0
-    seed: int = 0
-    compile: bool = False
-    eval_every: int = 500
-    save_every: int = 500
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "muon"):
-            raise ValueError(f"expected the optimizer adamw or muon, found {self.optimizer!r}")
-        if not (0 <= self.dropout < 1 and 0 <= self.smoothing < 1):
-            raise ValueError(
-                f"expected dropout and smoothing from 0 to below 1, found {self.dropout} and {self.smoothing}"
-            )
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step that is counted from 0."""
-        up = min(1.0, (step + 1) / max(1, self.warmup))
-        start = (1 - self.decay) * self.steps
-        down = 1 - math.sqrt(max(0.0, step - start) / max(1.0, self.steps - start))
-        return self.learning_rate * up * down
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one optimiser step did."""
-
-    step: int  # counted from 1
-    tokens: int  # seen since the beginning of the run
-    loss: float  # nats per token
-    learning_rate: float
-    gradient_norm: float  # before clipping
-    tokens_per_second: float
-    valid_loss: float | None = None  # where an evaluation was due
-
-
-def kernel_for(device: torch.device, t: int) -> Attend:
-    """Attention for rows of `t` tokens: on a CPU written out, which fuses when compiled; elsewhere the fused kernel.
-
-    The mask is made here, once: built inside the compiled step it cost a tenth of the step.
-    """
-    if device.type != "cpu":
-        return fast_attention()
-    return plain_attention(mask=additive_mask(t, t, device))
-
-
-class Optimizers:
-    """AdamW, or Muon for the matrices inside the blocks with AdamW for the rest, behind one step.
-
-    Muon makes every singular value of an update equal, matrix by matrix. Queries, keys and values lie in one matrix,
-    in which the gradient of the values outweighs the others by far; it is given to Muon as three, or attention would
-    hardly learn where to look.
-    """
-
-    def __init__(self, model: Model, config: TrainConfig) -> None:
-        self.parameters = list(model.parameters())
-        self.parts: list[tuple[nn.Parameter, nn.Parameter, int]] = []  # part, whole, which third of it
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        matrices = [module.weight for module in linear if module.bias is not None]  # without one: to the vocabulary
-        tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-        chosen = {id(p) for p in (*matrices, *tables)}
-        adam = [
-            {"params": [p for p in self.parameters if id(p) not in chosen], "weight_decay": 0.0, "multiple": 1.0},
-            {"params": tables, "weight_decay": 0.0, "multiple": config.embedding_rate},
-        ]
-        if config.optimizer != "muon":
-            adam.append({"params": matrices, "weight_decay": config.weight_decay})
-        self.all: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, betas=(0.9, 0.95))]
-        if config.optimizer == "muon":
-            hidden = self.split(model, matrices)
-            self.all.append(
-                torch.optim.Muon(hidden, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
-            )
-
-    def split(self, model: Model, matrices: list[nn.Parameter]) -> list[nn.Parameter]:
-        """`matrices` with each joint q, k, v matrix as three that share its memory."""
-        joint = {id(module.qkv.weight) for module in model.modules() if isinstance(module, MultiHeadAttention)}
-        for whole in matrices:
-            if id(whole) in joint:
-                self.parts += [(nn.Parameter(part), whole, i) for i, part in enumerate(whole.data.chunk(3))]
-        return [p for p in matrices if id(p) not in joint] + [part for part, _, _ in self.parts]
-
-    def step(self, rate: float) -> None:
-        """Move the weights with learning rate `rate`, and forget the gradients."""
-        for part, whole, i in self.parts:
-            part.grad = None if whole.grad is None else whole.grad.chunk(3)[i]
-        for optimizer in self.all:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("multiple", 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        for parameter in self.parameters:
-            parameter.grad = None
-
-
-def objective(model: Model, config: TrainConfig, t: int) -> Callable[[Sequence[Tensor], int], Tensor]:
-    """What is minimised: (batch, step) -> loss (); rows of a GPT have `t` tokens."""
-    loss_of = compiled(model.loss) if config.compile else model.loss
-    if isinstance(model, Transformer):
-        kernel = plain_attention if model.device.type == "cpu" else fast_attention
-
-        def translation_loss(batch: Sequence[Tensor], step: int) -> Tensor:
-            source, inputs, targets = batch
-            noise = model.draw_noise(source, inputs, config.dropout, (config.seed, step))
-            return loss_of(source, inputs, targets, kernel, noise, config.smoothing)
-
-        return translation_loss
-    if config.dropout or config.smoothing:
-        raise ValueError("expected dropout and smoothing of 0 for a GPT, which has neither; leave them out")
-    attend = kernel_for(model.device, t)
-    return lambda batch, step: loss_of(*batch, attend)
+class Diverged(ValueError):
+    """A run whose loss or gradient is no longer a number: says at which step, what is kept, and the remedy."""
 
 
 def train(
@@ -175,40 +47,160 @@ def train(
     config: TrainConfig,
     state: Path | None = None,
     evaluate: Callable[[Any], float] | None = None,
+    *,
+    stop: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[StepRecord]:
     """Train `model` in place and yield a record for every step.
 
     Args:
-        model: on the device to train on.
-        batches: the data, by step.
+        model: on the device to train on, see `Ranks.place`.
+        batches: the data, by step: of all processes together.
         config: how.
         state: file to save to and, if it is there, to resume from.
         evaluate: held-out loss in nats per token, called every `config.eval_every` steps and at the end.
+        stop: asked after every step; once it says yes, the state is saved and that step was the last.
+        ranks: this process among those that train together.
+
+    Raises:
+        Diverged: when a loss or a gradient is not finite; the file keeps the last state that can be gone on from.
+        ValueError: for a state of another run, and for a config that does not go with the model.
     """
     torch.manual_seed(config.seed)
+    check(model, config, ranks)
     optimizers = Optimizers(model, config)
-    step = tokens = 0
-    if state is not None and state.exists():
-        step, tokens = resume(state, model, optimizers)
-    loss_of = objective(model, config, batches(step)[0].shape[1])
+    step, tokens, bf16 = resume(state, model, optimizers) if state is not None and state.exists() else Progress()
+    bf16 = chosen_precision(model, config, ranks, bf16)
+    backward = backward_pass(model, config, batches(step)[0].shape[1], ranks, bf16)
     model.train()
     while step < config.steps:
         start = time.perf_counter()
-        batch = [torch.from_numpy(a).to(model.device) for a in batches(step)]
-        with autocast(model.device):
-            loss = loss_of(batch, step)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        batch = batches(step)
+        loss = backward(batch, step)
+        norms = optimizers.clip(config.clip)
         rate = config.rate(step)
         optimizers.step(rate)
+        stopped = float(stop is not None and stop())
+        shared = ranks.total(torch.stack([loss, loss.new_tensor(stopped)]))
+        loss, stopped, norm, *parts = torch.cat([shared, norms]).tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Diverged(explanation(step + 1, loss, norm, config, state))
         count = int((batch[-2] != PADDING).sum())  # of the inputs
         step, tokens = step + 1, tokens + count
         speed = count / (time.perf_counter() - start)
-        last = step == config.steps
+        last = step == config.steps or stopped > 0
         valid = evaluate(model) if evaluate and (last or step % config.eval_every == 0) else None
         if state is not None and (last or step % config.save_every == 0):
-            save(state, model, optimizers, step, tokens)
-        yield StepRecord(step, tokens, loss.item(), rate, float(norm), speed, valid)
+            check_next(model, batches(step), step, config, ranks, state)
+            save(state, model, optimizers, Progress(step, tokens, bf16), ranks)
+        of_parts = dict(zip(optimizers.groups, parts, strict=True))
+        yield StepRecord(step, tokens, loss, rate, norm, speed, valid, of_parts, memory_used(model.device))
+        if stopped:
+            return
+
+
+def check(model: Model, config: TrainConfig, ranks: Ranks) -> None:
+    """Raise a `ValueError` for a config that does not go with the model or the engine."""
+    if isinstance(model, Transformer):
+        if not config.causal:
+            raise ValueError("expected causal for an encoder-decoder, found it off: only a GPT is trained unmasked")
+    elif config.dropout or config.smoothing:
+        raise ValueError("expected dropout and smoothing of 0 for a GPT, which has neither; leave them out")
+    if ranks.shard and config.optimizer != "adamw":
+        raise ValueError(
+            f"expected the optimizer adamw with FSDP, found {config.optimizer}, which needs every matrix as a whole; "
+            "train without FSDP, or set optimizer to adamw in the recipe"
+        )
+
+
+def chosen_precision(model: Model, config: TrainConfig, ranks: Ranks, before: bool | None) -> bool:
+    """Whether to compute in bf16: what the config says, else as the run began, else what pays on the first process.
+
+    A measurement decides only once: a run that went on in another precision would see other losses.
+    """
+    if config.precision != "auto":
+        return config.precision == "bfloat16"
+    if before is not None:
+        return before
+    pays = float(ranks.main and bf16_pays(model.device))
+    if ranks.world == 1:
+        return pays > 0
+    return ranks.total(torch.tensor([pays], device=model.device)).item() > 0
+
+
+def explanation(step: int, loss: float, norm: float, config: TrainConfig, state: Path | None) -> str:
+    """What a person needs to know about a run that diverged."""
+    kept = "nothing was saved before"
+    if state is not None and state.exists():
+        kept = f"{state} holds the last good state, and the same command goes on from it"
+    return (
+        f"the run diverged: expected finite numbers at step {step}, found a loss of {loss} and a gradient of norm "
+        f"{norm}; {kept}; lower learning_rate, now {config.learning_rate:g}, or make warmup longer, "
+        f"now {config.warmup} steps"
+    )
+
+
+# Forward and backward -------------------------------------------------------------------------------------------------
+
+
+def kernel_for(device: torch.device, t: int, causal: bool = True) -> Attend:
+    """Attention for rows of `t` tokens: on a CPU written out, which fuses when compiled; elsewhere the fused kernel.
+
+    The mask is made here, once: built inside the compiled step it cost a tenth of the step.
+    """
+    if device.type != "cpu":
+        return fast_attention(causal)
+    return plain_attention(causal, mask=additive_mask(t, t, device) if causal else None)
+
+
+def objective(model: Model, config: TrainConfig, t: int, loss_of: Callable[..., Tensor]) -> Objective:
+    """What is minimised, by the model's `loss_of`; rows of a GPT have `t` tokens."""
+    if isinstance(model, Transformer):
+        kernel: Kernel = plain_attention if model.device.type == "cpu" else fast_attention
+
+        def translation_loss(part: Part, step: int) -> Tensor:
+            source, inputs, targets = part.tensors
+            seed = (config.seed, step) if part.of == 1 else (config.seed, step, part.number)
+            noise = model.draw_noise(source, inputs, config.dropout, seed)
+            return loss_of(source, inputs, targets, kernel, noise, config.smoothing)
+
+        return translation_loss
+    attend = kernel_for(model.device, t, config.causal)
+    return lambda part, step: loss_of(*part.tensors, attend)
+
+
+def backward_pass(
+    model: Model, config: TrainConfig, t: int, ranks: Ranks, bf16: bool
+) -> Callable[[Sequence[np.ndarray], int], Tensor]:
+    """(batch, step) -> this process's share of the loss, (), after the gradients of the whole batch were added up."""
+    loss_of, synchronise = ranks.engine(model, compiled(model.loss) if config.compile else model.loss)
+    minimised = objective(model, config, t, loss_of)
+
+    def backward(batch: Sequence[np.ndarray], step: int) -> Tensor:
+        parts = ranks.parts(batch, config.accumulate, model.device)
+        total = 0.0
+        for part in parts:
+            with synchronise(part is parts[-1]):
+                with autocast(model.device, bf16):
+                    loss = minimised(part, step) * part.weight
+                (loss * ranks.world).backward()  # the engines average over processes, and the weights add up to 1
+            total = total + loss.detach()
+        return total
+
+    return backward
+
+
+@torch.no_grad()
+def check_next(
+    model: Model, batch: Sequence[np.ndarray], step: int, config: TrainConfig, ranks: Ranks, state: Path
+) -> None:
+    """Raise `Diverged` if the run cannot go on from here: a state that is saved has a finite loss on what follows."""
+    part = ranks.parts(batch, config.accumulate, model.device)[0]
+    with autocast(model.device):
+        loss = objective(model, config, batch[0].shape[1], model.loss)(part, step)
+    (total,) = ranks.total(loss[None].clone()).tolist()
+    if not math.isfinite(total):
+        raise Diverged(explanation(step + 1, total, math.nan, config, state))
 
 
 def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -228,38 +220,3 @@ def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return fused(*args)
 
     return call
-
-
-def save(path: Path, model: Model, optimizers: Optimizers, step: int, tokens: int) -> None:
-    """Write the whole state, or nothing: a half-written file never takes the place of a good one."""
-    state = {
-        "config": model.config.to_dict(),
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers.all],
-        "step": step,
-        "tokens": tokens,
-    }
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
-def resume(path: Path, model: Model, optimizers: Optimizers) -> tuple[int, int]:
-    """Read a state that `save` wrote into the model and the optimisers; returns (step, tokens)."""
-    state: dict[str, Any] = torch.load(path, map_location=model.device, weights_only=True)
-    if state["config"] != model.config.to_dict():
-        raise ValueError(
-            f"{path.name} holds a model of shape {state['config']}, expected {model.config.to_dict()}; "
-            "choose another run folder, or the recipe that this run began with"
-        )
-    if len(state["optimizers"]) != len(optimizers.all):
-        raise ValueError(f"{path.name} was saved by another optimizer; resume with the one that this run began with")
-    model.load_state_dict(state["model"])
-    for optimizer, saved in zip(optimizers.all, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return state["step"], state["tokens"]
-
-
-def record_dict(record: StepRecord) -> dict[str, Any]:
-    """A record as plain JSON values."""
-    return dataclasses.asdict(record)

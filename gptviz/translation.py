@@ -7,16 +7,20 @@ T target tokens, K beams, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gptviz.attention import KeyValueCache, plain_attention
+from gptviz.attention import Attend, KeyValueCache
 from gptviz.checkpoint import TranslationModel, expect_translator
 from gptviz.seq2seq import DecoderCache, Transformer
-from gptviz.trace import BlockTrace, Trace, WhatIf
+from gptviz.stack import SIDES
+from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LENGTH_PENALTY = 0.6  # Vaswani et al. 2017, section 6.1
 WIDEST = 16  # beams
@@ -69,6 +73,11 @@ class TranslationTrace:
     cross: Trace = field(repr=False)
 
     @property
+    def key(self) -> tuple:
+        """What every number of the pass depends on, but for the model."""
+        return self.encoder.key, self.decoder.key, self.cross.key
+
+    @property
     def encoder_weights(self) -> np.ndarray:
         """(L, H, S, S) attention weights of the encoder, which sees the whole source."""
         return self.encoder.weights
@@ -82,6 +91,29 @@ class TranslationTrace:
     def cross_weights(self) -> np.ndarray:
         """(L, H, T, S) attention weights of the decoder on the encoder's output."""
         return self.cross.weights
+
+    def to_frame(
+        self, stage: str = "weights", layer: int | None = None, head: int | None = None, side: str = "cross"
+    ) -> pd.DataFrame:
+        """A stage of one of the three attentions as a long pandas table; see `Trace.to_frame`.
+
+        Args:
+            side: one of `gptviz.stack.SIDES`; the keys of "cross" are the tokens of the source.
+
+        Raises:
+            ValueError: for another side, and as `Trace.to_frame` does.
+        """
+        from gptviz.frames import frame
+
+        if side not in SIDES:
+            raise ValueError(f"expected one of {', '.join(SIDES)}, found {side!r}")
+        return frame(getattr(self, side), stage, layer, head, self.encoder.tokens if side == "cross" else ())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was read and written, and the three attentions with their shapes."""
+        from gptviz.notebook import pair_html
+
+        return pair_html(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,31 +280,87 @@ def next_log_probabilities(
     return transformer.logits(x[:, -1]).double().log_softmax(-1).cpu()
 
 
+AS_TRAINED = {"encoder": WhatIf(causal=False), "decoder": WhatIf(), "cross": WhatIf(causal=False)}
+"""What each of `SIDES` does where nothing is changed: only the decoder's own attention has a mask."""
+
+
 @torch.no_grad()
-def trace_pair(model: TranslationModel, source: list[int], inputs: list[int]) -> TranslationTrace:
-    """One pass over a source (S,) and the decoder's inputs (T,), the end of text first, with everything it saw."""
-    transformer = model.transformer
+def trace_pair(
+    model: TranslationModel, source: list[int], inputs: list[int], what_ifs: dict[str, WhatIf] | None = None
+) -> TranslationTrace:
+    """One pass over a source (S,) and the decoder's inputs (T,), the end of text first, with everything it saw.
+
+    `what_ifs` says what each of `SIDES` does, `AS_TRAINED` if not given.
+    """
+    transformer, what_ifs = model.transformer, what_ifs or AS_TRAINED
     source_ids, input_ids = (torch.tensor([ids], device=transformer.device) for ids in (source, inputs))
-    memory, _, encoder_blocks = transformer.encode(source_ids, plain_attention)
-    out, decoder_blocks = transformer.decode(input_ids, memory, None, plain_attention)
+    attend, kept = attend_as(transformer, what_ifs, sizes_of(len(source), len(inputs)))
+    # One source alone has no padding, and the decoder's own attention is the one that comes with a causal mask.
+    memory, _, encoder_blocks = transformer.encode(source_ids, lambda **_: attend["encoder"])
+    out, decoder_blocks = transformer.decode(
+        input_ids, memory, None, lambda causal, **_: attend["decoder" if causal else "cross"]
+    )
     crossed = [seen.own._replace(attention=seen.cross, attention_in=seen.cross_in) for seen in decoder_blocks]
 
-    def side(ids: list[int], blocks: list[BlockTrace], final: Tensor, causal: bool) -> Trace:
+    def side(name: str, ids: list[int], blocks: list[BlockTrace], final: Tensor, memory: Tensor | None = None) -> Trace:
         tokens, positions = transformer.embed(torch.tensor([ids], device=transformer.device))
         return Trace(
             ids=tuple(ids),
-            what_if=WhatIf(causal=causal),
+            what_if=what_ifs[name],
             token_vectors=tokens[0],
             position_vectors=positions,
             blocks=tuple(blocks),
             final=final[0],
             unembedding=transformer.token_embedding.weight,
-            kept_weights=torch.stack([block.attention.weights[0] for block in blocks]),
+            kept_weights=kept[name],
             tokens=model.tokenizer.token_texts(ids),
+            memory=memory,
+            texts_of=model.tokenizer.token_texts,
         )
 
     return TranslationTrace(
-        encoder=side(source, encoder_blocks, memory, causal=False),
-        decoder=side(inputs, [seen.own for seen in decoder_blocks], out, causal=True),
-        cross=side(inputs, crossed, out, causal=False),
+        encoder=side("encoder", source, encoder_blocks, memory),
+        decoder=side("decoder", inputs, [seen.own for seen in decoder_blocks], out),
+        cross=side("cross", inputs, crossed, out, memory=memory[0]),
     )
+
+
+def attend_as(
+    transformer: Transformer, what_ifs: dict[str, WhatIf], sizes: dict[str, tuple[int, int]]
+) -> tuple[dict[str, Attend], dict[str, Tensor | None]]:
+    """For each of `SIDES`, how its layers attend in one pass, and where they write their weights (L, H, T, S)."""
+    table, attend, kept = transformer.token_embedding.weight, {}, {}
+    for side, (t, s) in sizes.items():
+        kept[side] = room_for_weights(transformer.config, t, table, s)
+        attend[side] = TracedAttention(what_ifs[side], t, transformer.device).in_turn(kept[side])
+    return attend, kept
+
+
+def sizes_of(s: int, t: int) -> dict[str, tuple[int, int]]:
+    """How many queries and how many keys each of `SIDES` has, for `s` source and `t` target tokens."""
+    return {"encoder": (s, s), "decoder": (t, t), "cross": (t, s)}
+
+
+def retrace(model: TranslationModel, trace: TranslationTrace, side: str, what_if: WhatIf) -> TranslationTrace:
+    """The same source and the same inputs of the decoder once more, with one of the three attentions changed.
+
+    Args:
+        model: that made `trace`.
+        trace: of a pass; what it changed in the other two attentions stays changed.
+        side: whose attention, in all layers, one of `SIDES`. What a changed encoder makes reaches the decoder.
+        what_if: its changes. Only the decoder's own attention has a mask, for the others `causal` is False.
+
+    Raises:
+        ValueError: for another side, a mask where there is none, and a layer, head or token that is not there.
+    """
+    if side not in SIDES:
+        raise ValueError(f"expected one of {', '.join(SIDES)}, found {side!r}")
+    if what_if.causal and side != "decoder":
+        raise ValueError(
+            f"expected causal=False for {side} attention, which has no mask, found causal=True; only the decoder's own "
+            "attention can be masked or unmasked"
+        )
+    source, inputs = trace.encoder.ids, trace.decoder.ids
+    what_if.check(model.transformer.config, *sizes_of(len(source), len(inputs))[side])
+    what_ifs = {name: getattr(trace, name).what_if for name in SIDES} | {side: what_if}
+    return trace_pair(model, list(source), list(inputs), what_ifs)

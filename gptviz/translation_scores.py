@@ -86,6 +86,12 @@ def score(model: TranslationModel, pairs: Sequence[Pair], beam: int) -> tuple[Sc
     return Scores(result.score, CHRF().corpus_score(ours, references).score), str(bleu.get_signature())
 
 
+def sample(model: TranslationModel, pairs: Sequence[Pair], count: int, seed: int = 0) -> list[tuple[Pair, str]]:
+    """Pairs chosen by a seed, without repetition, in the order of the draw; each with the greedy translation."""
+    chosen = np.random.default_rng(seed).choice(len(pairs), size=min(count, len(pairs)), replace=False)
+    return [(pairs[i], translate_text(model, pairs[i].source)) for i in chosen]
+
+
 def read_aligned(path: Path) -> list[Aligned]:
     """Pairs with links, one a line: source ||| target ||| 0-0 1-2 ..., words counted from 0 without punctuation.
 

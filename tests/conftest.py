@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 
 os.environ["GPTVIZ_DEVICE"] = "cpu"  # the answers must not depend on the machine; before anything picks a device
+os.environ["GPTVIZ_RUNS"] = "no-runs"  # nor on what was trained on it; a test that trains has a folder of its own
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from gptviz import checkpoint
 from gptviz.checkpoint import LanguageModel
 from gptviz.tokenizer import Tokenizer
-from tests.tiny import language_model, random_gpt, tiny_ranks
+from tests.tiny import language_model, random_gpt, tiny_ranks, translator
 
+hypothesis.settings.register_profile("patient", deadline=None)  # a machine that is busy is no fault of the code
+hypothesis.settings.load_profile("patient")
 torch.set_num_threads(1)  # tiny products: a second thread costs more than it brings
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: tests in a browser mostly wait for it."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
@@ -43,4 +53,29 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: LanguageMo
     """`tiny_model` as a checkpoint on disk, alone in its parent folder. Copy it before you damage it."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     checkpoint.save(folder, tiny_model.gpt, tiny_model.tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair_shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of checkpoints with one encoder-decoder in it, `translator()`, called tiny. Never change it."""
+    folder, model = tmp_path_factory.mktemp("pairs"), translator()
+    checkpoint.save(folder / "tiny", model.transformer, model.tokenizer)
+    return folder
+
+
+@pytest.fixture
+def only_tiny_pair(pair_shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only model that the app sees is that encoder-decoder."""
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(pair_shelf))
+
+
+@pytest.fixture(scope="session")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama-like model with shared keys and a chat template, alone in its parent folder. Never change it."""
+    from tests.chatty import write_chatty
+
+    folder = tmp_path_factory.mktemp("chat") / "chatty"
+    folder.mkdir()
+    write_chatty(folder / "model.gguf")
     return folder

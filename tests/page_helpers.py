@@ -22,6 +22,19 @@ PAGES = {
     "masked": "gpt/masked.py",
     "next-token": "gpt/next_token.py",
     "loss-gradient": "gpt/loss_gradient.py",
+    "translate": "transformer/translate.py",
+    "teacher-forcing": "transformer/teacher_forcing.py",
+    "beam-search": "transformer/beam_search.py",
+    "encoder-decoder": "transformer/encoder_decoder.py",
+    "transformer-tokens": "transformer/tokens.py",
+    "transformer-positions": "transformer/positions.py",
+    "transformer-inside-head": "transformer/inside_head.py",
+    "train": "training/train.py",
+    "time-lapse": "training/time_lapse.py",
+    "why-mask": "training/why_mask.py",
+    "lectures": "lecture/lectures.py",
+    "models": "models/models.py",
+    "compare": "models/compare.py",
 }
 PATIENCE = 60  # seconds; the first run in a process also imports torch
 
@@ -37,6 +50,14 @@ def open_page(page: str = "home", **query: object) -> AppTest:
     if page != "home":
         at._page_hash = calc_hash(page)  # before a first run, switch_page() would silently stay at home
     return at.run()
+
+
+def open_sound_page(page: str, **query: object) -> AppTest:
+    """A page as by a deep link, without an exception and without a complaint."""
+    at = open_page(page, **query)
+    assert not at.exception, at.exception
+    assert not at.error, at.error
+    return at
 
 
 def figure(at: AppTest, key: str) -> dict[str, Any]:

@@ -57,6 +57,77 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool = True, sca
     return {"scores": scores, "scaled": divided, "masked": masked, "weights": weights, "heads": weights @ v}
 
 
+def attend_heads(x: np.ndarray, memory: np.ndarray, p: Arrays, name: str, n_heads: int, rule: dict) -> Arrays:
+    """All heads of one attention and its output: queries of x (T, C), keys and values of memory (S, C)."""
+    c = x.shape[1]
+    width, parts = c // n_heads, []
+    weight, bias = p[name + ".qkv.weight"], p[name + ".qkv.bias"]
+    for head in range(n_heads):
+        rows = [slice(i * c + head * width, i * c + (head + 1) * width) for i in range(3)]
+        q, k, v = (source @ weight[r].T + bias[r] for source, r in zip((x, memory, memory), rows, strict=True))
+        parts.append({"q": q, "k": k, "v": v} | attend(q, k, v, **rule))
+    out = linear(np.concatenate([part["heads"] for part in parts], axis=1), p, name + ".out")
+    return {stage: np.stack([part[stage] for part in parts]) for stage in parts[0]} | {
+        "attention_in": x,
+        "attention_out": out,
+    }
+
+
+def feed_forward(x: np.ndarray, p: Arrays, name: str, activation: str) -> Arrays:
+    """The second half of a block, that is added and then normalised."""
+    hidden = activate(linear(x, p, name + "ff.expand"), activation)
+    out = linear(hidden, p, name + "ff.contract")
+    return {"middle": x, "ff_in": x, "ff_hidden": hidden, "ff_out": out, "out": normalise(x + out, p, name + "ff_norm")}
+
+
+def forward_pair(transformer, source: list[int], inputs: list[int], rules: dict[str, dict]) -> dict[str, Arrays]:
+    """Every stage of the three attentions of an encoder-decoder (Vaswani et al. 2017), as in `forward`.
+
+    `rules` gives the `causal` and `scaled` of "encoder", "decoder" and "cross".
+    """
+    c, p = transformer.config, weights_of(transformer)
+    table = p["token_embedding.weight"]
+
+    def embed(ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        angles = [[at / 10000 ** ((i - i % 2) / c.d_model) for i in range(c.d_model)] for at in range(len(ids))]
+        places = [[math.cos(a) if i % 2 else math.sin(a) for i, a in enumerate(row)] for row in angles]
+        return np.array([table[i] * math.sqrt(c.d_model) for i in ids]), np.array(places)
+
+    layers: dict[str, list[Arrays]] = {"encoder": [], "decoder": [], "cross": []}
+    memory = sum(embed(source))
+    for layer in range(c.n_layers):
+        name = f"encoder.{layer}."
+        seen = attend_heads(memory, memory, p, name + "attention", c.n_heads, rules["encoder"])
+        middle = normalise(memory + seen["attention_out"], p, name + "attention_norm")
+        layers["encoder"].append(seen | feed_forward(middle, p, name, c.activation))
+        memory = layers["encoder"][-1]["out"]
+    x = sum(embed(inputs))
+    for layer in range(c.n_layers):
+        name = f"decoder.{layer}."
+        seen = attend_heads(x, x, p, name + "attention", c.n_heads, rules["decoder"])
+        between = normalise(x + seen["attention_out"], p, name + "attention_norm")
+        crossed = attend_heads(between, memory, p, name + "cross", c.n_heads, rules["cross"])
+        rest = feed_forward(
+            normalise(between + crossed["attention_out"], p, name + "cross_norm"), p, name, c.activation
+        )
+        layers["decoder"].append(seen | rest)
+        layers["cross"].append(crossed | rest)
+        x = rest["out"]
+    found = {}
+    for side, seen in layers.items():
+        tokens, positions = embed(source if side == "encoder" else inputs)
+        stages = {stage: np.stack([each[stage] for each in seen]) for stage in seen[0]}
+        residual = np.stack([tokens + positions, *stages.pop("out")])
+        found[side] = stages | {
+            "token_embeddings": tokens,
+            "position_embeddings": positions,
+            "residual": residual,
+            "final_vectors": residual[-1],
+            "logits": residual[-1] @ table.T,
+        }
+    return found
+
+
 def forward(gpt, ids: list[int], causal: bool = True, scaled: bool = True) -> Arrays:
     """Every stage of a pass over `ids` by its name in a Trace, in float64."""
     c, p = gpt.config, weights_of(gpt)

@@ -103,7 +103,7 @@ def test_units_that_fire_are_counted_one_by_one(gpt: GPT) -> None:
     assert found.times.tolist() == counted
     assert found.never == counted.count(0)
     assert found.share.tolist() == pytest.approx([sum(row > 0) / 48 for row in hidden])
-    over = block.firing_over(traces)
+    over = block.firing_over(gpt, traces)
     assert over.shape == (3, 48)
     assert (over[1] - found.times == (traces[1].ff_hidden[1] > 0).sum(axis=0)).all()
 

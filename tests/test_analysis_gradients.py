@@ -180,14 +180,15 @@ def test_norms_add_up_to_the_whole(exact: GPT) -> None:
     norms = gradients.norms(found, exact.config)
     flat = torch.cat([gradient.flatten() for gradient in found.values()])
     assert norms.total == pytest.approx(flat.norm().item(), rel=1e-12)
-    assert norms.layers.shape == (len(gradients.GROUPS), 2)
+    assert norms.layers.shape == (len(gradients.groups_of(exact.config)), 2)
     np.testing.assert_allclose(np.sqrt((norms.heads**2).sum(axis=-1)), norms.layers[:3], rtol=1e-12)
     d, c = exact.config.d_head, exact.config.d_model
     weight, bias = (found[f"blocks.1.attention.qkv.{part}"].numpy() for part in ("weight", "bias"))
     rows = slice(c + 2 * d, c + 3 * d)  # the key of head 1.2
     assert norms.heads[1, 1, 2] == pytest.approx(math.hypot(np.linalg.norm(weight[rows]), np.linalg.norm(bias[rows])))
     contract = [found[f"blocks.0.ff.contract.{part}"].norm().item() for part in ("weight", "bias")]
-    assert norms.layers[gradients.GROUPS.index("feed-forward out"), 0] == pytest.approx(math.hypot(*contract))
+    group = gradients.groups_of(exact.config).index("feed-forward out")
+    assert norms.layers[group, 0] == pytest.approx(math.hypot(*contract))
     names = {"token embedding = unembedding"} if exact.config.tied else {"token embedding", "unembedding"}
     names |= {"position embedding"} | ({"final norm"} if exact.config.norm_order == "pre" else set())
     assert set(norms.outside) == names

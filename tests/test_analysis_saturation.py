@@ -36,6 +36,24 @@ def test_the_gradient_is_that_of_autograd(causal: bool, scaled: bool) -> None:
     np.testing.assert_allclose(found.to_k, k.grad.norm(dim=-1), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize(("t", "s"), [(4, 7), (7, 4), (1, 5), (5, 1)])
+def test_queries_and_keys_of_two_sentences(t: int, s: int, scaled: bool) -> None:
+    """Every measure of a rectangular attention, as of one that crosses over to another sentence."""
+    arrays = vectors(t)[0], *vectors(s, seed=2)[1:]
+    q, k, v = (torch.from_numpy(part).requires_grad_() for part in arrays)
+    objective(q, k, v, False, scaled).backward()
+    found = analysis.saturation(*arrays, causal=False, scaled=scaled)
+    np.testing.assert_allclose(found.to_q, q.grad.norm(dim=-1), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found.to_k, k.grad.norm(dim=-1), rtol=1e-10, atol=1e-12)
+    p = (q @ k.T / (math.sqrt(8) if scaled else 1)).softmax(-1).detach().numpy()
+    np.testing.assert_allclose(found.largest, p.max(-1))
+    np.testing.assert_allclose(found.entropy, -(p * np.log2(p)).sum(-1), atol=1e-12)
+    expected = [np.linalg.norm(np.diag(row) - np.outer(row, row)) for row in p]
+    np.testing.assert_allclose(found.jacobian, expected, rtol=1e-10, atol=1e-15)
+    assert analysis.medians(found)[0] == np.median(found.entropy), "no query is left out where all have a choice"
+
+
 def test_the_gradient_is_that_of_finite_differences() -> None:
     q, k, v = vectors()
     found, h = analysis.saturation(q, k, v, causal=True, scaled=False), 1e-6

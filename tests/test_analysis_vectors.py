@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,6 +14,8 @@ from hypothesis.extra.numpy import arrays
 import gptviz
 from gptviz.analysis import vectors as v
 from gptviz.checkpoint import LanguageModel
+from gptviz.stack import SIDES, gpt_stack, transformer_stack
+from tests.tiny import translator
 
 NUMBERS = st.floats(-100, 100, width=32).map(lambda x: 0.0 if abs(x) < 1e-3 else x)
 SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 6))
@@ -123,6 +126,23 @@ def test_strips_of_a_block_add_up_only_where_the_norm_comes_first(
             assert np.allclose(found.vectors[:-1].sum(axis=0), found.vectors[-1], atol=1e-4) == adds_up
 
 
+def test_the_strips_of_a_decoder_have_the_cross_attention_between() -> None:
+    model = translator(seed=3)
+    seen = gptviz.translate(model, "My dog has fleas").trace
+    block = model.transformer.decoder[1]
+    found = v.strips(seen.decoder, 2, seen.cross)
+    assert [name.split()[0] for name in found.names] == ["stream", "self-attention", "cross-attention", "feed-forward",
+                                                         "stream"]  # fmt: skip
+    before, own, crossed, ff, after = (torch.from_numpy(part.copy()) for part in found.vectors)
+    middle = block.cross_norm(block.attention_norm(before + own) + crossed)
+    torch.testing.assert_close(block.ff_norm(middle + ff), after, atol=1e-5, rtol=1e-4)
+    assert len(v.strips(seen.encoder, 2).names) == 4
+    for stage in (0, 2):
+        moved = v.step(seen.decoder, stage)
+        parts = v.strips(seen.decoder, stage, seen.cross).vectors
+        np.testing.assert_array_equal(moved, (parts[0], parts[-1]))
+
+
 @pytest.mark.parametrize("stage", [-1, 4])
 def test_a_stage_that_is_not_there(tiny_model: LanguageModel, stage: int) -> None:
     with pytest.raises(ValueError, match=f"from 0 to 3, found {stage}"):
@@ -130,13 +150,23 @@ def test_a_stage_that_is_not_there(tiny_model: LanguageModel, stage: int) -> Non
 
 
 def test_the_table_is_that_of_the_model(tiny_model: LanguageModel) -> None:
-    table = v.embedding_table(tiny_model.gpt)
+    table = v.embedding_table(gpt_stack(tiny_model.gpt))
     assert table.dtype == np.float32
     trace = gptviz.trace(tiny_model, "My dog has fleas")
     np.testing.assert_array_equal(table[list(trace.ids)], trace.token_embeddings)
     found = v.closest(trace.token_embeddings, v.unit_rows(table), trace.ids)
     assert found.ids.tolist() == list(trace.ids)
     assert found.own_ranks.tolist() == [1] * len(trace.ids)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_table_of_an_encoder_decoder_is_as_its_layers_get_it(side: str) -> None:
+    model = translator(seed=3)
+    table = v.embedding_table(transformer_stack(model.transformer, side))
+    trace = getattr(gptviz.translate(model, "My dog has fleas").trace, side)
+    np.testing.assert_array_equal(table[list(trace.ids)], trace.token_embeddings)
+    raw = model.transformer.state_dict()["token_embedding.weight"].numpy()
+    np.testing.assert_allclose(table, raw * math.sqrt(raw.shape[1]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

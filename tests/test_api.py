@@ -91,8 +91,8 @@ def test_a_change_of_another_kind_is_refused(tiny_model: LanguageModel, wrong: d
 
 def test_generate_has_the_promised_arguments() -> None:
     defaults = {name: p.default for name, p in inspect.signature(gptviz.generate).parameters.items()}
-    assert list(defaults) == ["model", "text", "max_new_tokens", "temperature", "top_k", "top_p", "seed"]
-    assert list(defaults.values())[2:] == [20, 0.8, None, None, 0]
+    assert list(defaults) == ["model", "text", "max_new_tokens", "temperature", "top_k", "top_p", "seed", "causal"]
+    assert list(defaults.values())[2:] == [20, 0.8, None, None, 0, True]
 
 
 def test_loading_by_name_and_by_path(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

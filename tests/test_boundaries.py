@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_CORE = ("gptviz/ui/", "gptviz/figures/", "gptviz/__main__.py")
+NOT_CORE = ("gptviz/ui/", "gptviz/figures/", "gptviz/export/", "gptviz/pictures/", "gptviz/__main__.py")
 
 
 def modules(folder: str, leave_out: tuple[str, ...] = ()) -> list[str]:

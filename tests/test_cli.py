@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,8 +18,9 @@ import numpy as np
 import pytest
 
 import gptviz
-from gptviz.__main__ import main
+from gptviz.__main__ import EXIT_CODES, main, parser, printable
 from gptviz.trace import STAGES
+from tests.tales import write_recipe, write_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCE = "My dog has fleas"
@@ -55,15 +59,139 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     out, _ = capsys.readouterr()
-    for command in ("models", "trace", "generate", "train", "evaluate"):
+    for command in ("models", "get", "remove", "trace", "generate", "translate", "export", "train", "evaluate"):
         assert f"\n    {command}" in out
+    assert EXIT_CODES in " ".join(out.split())
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command by its name."""
+    [found] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return found.choices
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_help_of_a_command_shows_an_example_that_is_understood(command: str) -> None:
+    said = commands()[command].format_help()
+    examples = [line.strip() for line in said.splitlines() if line.startswith("  python -m gptviz")]
+    assert examples
+    for example in examples:
+        words = shlex.split(example)[3:]
+        assert words[0] == command
+        parser().parse_args(words)  # ends the test where it does not parse
+    assert EXIT_CODES in " ".join(said.split())
+
+
+def test_a_trace_as_json_is_that_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = run(capsys, "trace", SENTENCE, "--model", "tiny", "--head", "1.2", "--json")
+    said, model = json.loads(out), gptviz.load("tiny")
+    trace = gptviz.trace(model, SENTENCE)
+    assert set(said) == {
+        "model", "fingerprint", "text", "causal", "dropped", "tokens", "layer", "head", "weights"
+    }  # fmt: skip
+    assert (said["model"], said["fingerprint"], said["text"], err) == ("tiny", model.fingerprint, SENTENCE, "")
+    assert (said["causal"], said["dropped"], said["layer"], said["head"]) == (True, 0, 1, 2)
+    assert [(token["position"], token["id"], token["token"]) for token in said["tokens"]] == [
+        (i, *pair) for i, pair in enumerate(zip(trace.ids, trace.tokens, strict=True))
+    ]
+    assert said["tokens"][0]["probability"] is None
+    logits = trace.logits[0].astype(np.float64)
+    assert said["tokens"][1]["probability"] == pytest.approx(np.exp(logits[trace.ids[1]]) / np.exp(logits).sum())
+    assert np.array_equal(np.array(said["weights"], dtype=np.float32), trace.weights[1, 2])
+    out, _ = run(capsys, "trace", "\x1b\u202e é", "--model", "tiny", "--json", "--unmasked")
+    assert out.isascii()
+    assert out.rstrip("\n").isprintable()
+    assert json.loads(out)["causal"] is False
+
+
+def test_a_continuation_and_the_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = run(capsys, "generate", SENTENCE, "--model", "tiny", "--max-new-tokens", "5", "--seed", "2", "--json")
+    said, result = json.loads(out), gptviz.generate(gptviz.load("tiny"), SENTENCE, 5, seed=2)
+    assert err == ""
+    for name in ("prompt", "text", "stopped", "dropped"):
+        assert said[name] == getattr(result, name)
+    for name in ("ids", "tokens", "probabilities"):
+        assert tuple(said[name]) == getattr(result, name)
+    settings = {"temperature": 0.8, "top_k": None, "top_p": None, "seed": 2, "max_new_tokens": 5, "model": "tiny"}
+    assert settings.items() <= said.items()
+    out, _ = run(capsys, "models", "--json")
+    [model] = json.loads(out)
+    shape = {"layers": 3, "heads": 4, "width": 32, "context": 64, "kind": "gpt", "problem": None, "name": "tiny"}
+    assert shape.items() <= model.items()
+    assert model["parameters"] == gptviz.load("tiny").gpt.count_parameters()
+
+
+def test_a_damaged_model_as_json_says_its_problem(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tmp_path))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "config.json").write_text("{}")
+    [model] = json.loads(run(capsys, "models", "--json")[0])
+    assert model["problem"].startswith("bad/config.json: expected")
+    assert model["layers"] is model["parameters"] is None
+
+
+def test_a_translation_as_json(capsys: pytest.CaptureFixture[str], only_tiny_pair: None) -> None:
+    out, err = run(capsys, "translate", SENTENCE, "--model", "tiny", "--json")
+    said, result = json.loads(out), gptviz.translate(gptviz.load("tiny"), SENTENCE)
+    assert err == ""
+    assert (said["source"], said["text"], said["score"]) == (SENTENCE, result.text, result.score)
+    assert (tuple(said["ids"]), said["stopped"]) == (result.ids, result.stopped)
+    assert np.array_equal(np.float32(said["probabilities"]), result.probabilities)
+    assert len(said["tokens"]) == len(said["ids"])
+
+
+def test_an_evaluation_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    texts, recipe = write_texts(tmp_path / "texts"), write_recipe(tmp_path / "recipe.toml")
+    arguments = ["evaluate", "tiny", "--data", str(texts), "--recipe", str(recipe), "--device", "cpu"]
+    lines, _ = run(capsys, *arguments)
+    said = json.loads(run(capsys, *arguments, "--json")[0])
+    assert f"bits per byte        {said['bits_per_byte']:.4f}\n" in lines
+    assert f"{said['documents']} documents, {said['text_bytes']:,} bytes\n" in lines
+    assert np.shape(said["induction"]) == np.shape(said["previous_token"]) == (3, 4)
+    assert f"{np.max(said['induction']):.3f}" in lines.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["trace", "translate"])
+def test_an_error_leaves_stdout_empty_for_programs(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main([command, "", "--model", "tiny", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+
+
+def test_an_interruption_has_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gptviz, "load", interrupt)
+    assert main(["trace", SENTENCE]) == 130
+
+
+def test_a_sentence_is_translated_and_other_models_are_pointed_to_their_command(
+    capsys: pytest.CaptureFixture[str], only_tiny_pair: None
+) -> None:
+    out, err = run(capsys, "translate", SENTENCE, "--model", "tiny", "--beam", "2", "--device", "cpu")
+    result = gptviz.translate(gptviz.load("tiny"), SENTENCE, 2)
+    assert out == printable(result.text) + "\n"
+    mean = result.probabilities.mean()
+    assert err == f"{len(result.ids)} tokens, {mean:.1%} of the probability on each, in the mean\n"
+    assert main(["generate", SENTENCE, "--model", "tiny"]) == 2
+    assert "use python -m gptviz translate" in capsys.readouterr().err
+
+
+def test_a_gpt_does_not_translate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", SENTENCE, "--model", "tiny"]) == 2
+    assert "use python -m gptviz generate" in capsys.readouterr().err
 
 
 def test_models_are_listed_with_their_shape(capsys: pytest.CaptureFixture[str], models: Path) -> None:
     out, _ = run(capsys, "models")
     parameters = gptviz.load("tiny").gpt.count_parameters()
     assert out.splitlines()[1].split()[:4] == ["tiny", "3", "4", "32"]
-    assert out.splitlines()[1].split()[-1] == f"{parameters:,}"
+    assert out.splitlines()[1].split()[6] == f"{parameters:,}"
+    assert out.splitlines()[1].endswith("kB  not known")
 
 
 def test_a_damaged_model_is_listed_as_such(

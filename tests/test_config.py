@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptviz.config import ConfigError, GPTConfig
+from gptviz.config import ConfigError, GPTConfig, TransformerConfig
 
 SHAPE: dict[str, Any] = {"vocab_size": 500, "context": 64, "n_layers": 2, "n_heads": 4, "d_model": 32}
 sizes = st.integers(1, 1000)
@@ -53,7 +53,7 @@ def test_only_the_feed_forward_width_may_be_left_at_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("value", ["swish", "", "RELU", None, 3, ["relu"], {"kind": "relu"}])
 def test_an_unknown_activation_is_refused(value: object) -> None:
-    with pytest.raises(ConfigError, match="activation must be one of relu, gelu, gelu_tanh, found "):
+    with pytest.raises(ConfigError, match="activation must be one of relu, gelu, gelu_tanh, silu, found "):
         GPTConfig(**SHAPE, activation=value)  # type: ignore[arg-type]
 
 
@@ -89,3 +89,10 @@ def test_what_is_no_object_is_refused(values: Any) -> None:
 def test_a_key_that_is_no_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown: 7"):
         GPTConfig.from_dict(SHAPE | {7: 1})
+
+
+def test_a_context_that_no_weight_bounds_has_a_bound() -> None:
+    shape = {"vocab_size": 9, "n_layers": 1, "n_heads": 1, "d_model": 4}
+    assert TransformerConfig(context=4096, **shape).context == 4096
+    with pytest.raises(ConfigError, match="at most 4,096 where positions are not learned, found 1,000,000,000"):
+        TransformerConfig(context=10**9, **shape)

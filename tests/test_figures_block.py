@@ -72,3 +72,20 @@ def test_tokens_and_names_are_literal() -> None:
     both = block.gains({"attention": (np.ones(3), np.zeros(3))}, "title")
     assert [list(t.y) for t in both.data] == [[1, 1, 1], [0, 0, 0]]
     go.Figure(both.to_dict())
+
+
+def test_the_names_of_a_long_sentence_do_not_run_into_each_other() -> None:
+    figure = block.bars(np.full(57, 0.5), ["word"] * 57, "Active units per token", "share of units")
+    assert len(figure.data[0].x) == 57
+    assert len(figure.layout.xaxis.tickvals) <= 24
+
+
+def test_counts_of_tokens_are_whole() -> None:
+    assert block.times_active(np.array([0, 1, 1]), 1, "title").layout.xaxis.dtick == 1
+    assert block.times_active(np.array([0, 1, 1]), 57, "title").layout.xaxis.dtick is None
+
+
+def test_a_legend_has_room_under_its_title() -> None:
+    figure = block.gains({"attention": (np.ones(3), np.zeros(3))}, "Gain and bias")
+    assert figure.layout.margin.t >= 80
+    assert (figure.layout.legend.y, figure.layout.legend.yanchor) == (1.0, "bottom")

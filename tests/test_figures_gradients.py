@@ -8,6 +8,7 @@ import pytest
 
 from gptviz.figures import gradients as figures
 from gptviz.figures import style
+from tests.matrices import sent
 
 TOKENS = ["<b>x</b>", " the", " the", "\n"]
 NATS = np.array([0.5, 2.0, 1.0])
@@ -20,8 +21,6 @@ def every_figure() -> dict[str, go.Figure]:
         "losses": figures.loss_bars(NATS, TOKENS[:-1], TOKENS[1:]),
         "before and after": figures.loss_bars(NATS, TOKENS[:-1], TOKENS[1:], after=NATS / 2),
         "logits": figures.logit_bars(TOKENS, np.array([-0.9, 0.5, 0.3, 0.1]), 0),
-        "weights": figures.attention_pair(square, square - 0.3, TOKENS, "dL/dA")[0],
-        "gradient": figures.attention_pair(square, square - 0.3, TOKENS, "dL/dA")[1],
         "norms": figures.norm_map(square, TOKENS, TOKENS, (-1.0, 0.0), axes=("layer", "head"), framed=(1, 2)),
         "rates": figures.rate_curve([0.1, 1.0, 10.0], np.array([1.0, 2.0, np.inf]), 1.5, 0.7, chosen=1.0),
     }
@@ -71,21 +70,20 @@ def test_the_sign_of_a_logits_gradient_is_its_colour_and_the_target_is_named() -
 
 
 def test_masked_cells_are_masked_in_both_pictures_of_a_pair() -> None:
-    for name, scale in (("weights", style.SEQUENTIAL), ("gradient", style.DIVERGING)):
-        figure = every_figure()[name]
-        cells = np.array(figure.data[-1].z, dtype=float)
-        np.testing.assert_array_equal(np.isnan(cells), np.triu(np.ones((4, 4), dtype=bool), k=1))
-        assert [list(stop) for stop in figure.layout.coloraxis.colorscale] == [list(stop) for stop in scale]
-    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    square = np.tril(np.full((4, 4), 0.25))
+    weights, gradient = map(sent, figures.attention_pair(square, square - 0.3, TOKENS, "dL/dA"))
+    for shown, scale in ((weights, style.SEQUENTIAL), (gradient, style.DIVERGING)):
+        np.testing.assert_array_equal(np.isneginf(shown["values"]), np.triu(np.ones((4, 4), dtype=bool), k=1))
+        assert shown["colours"] == scale
+    assert weights["ends"] == [0, 1]
+    assert gradient["ends"][0] == -gradient["ends"][1] == pytest.approx(-0.05)
 
 
 @pytest.mark.parametrize("t", [1, 12, 40, 256])
 def test_two_matrices_fit_side_by_side_and_cells_stay_visible(t: int) -> None:
-    pair = figures.attention_pair(np.eye(t), np.eye(t), ["a"] * t, "g")
-    assert pair[0].layout.xaxis.range == pair[1].layout.xaxis.range
-    cells = pair[0].layout.width - pair[0].layout.margin.l - pair[0].layout.margin.r
-    assert cells >= 12 * t
-    assert t > 30 or cells <= figures.HALF_PAGE + 1 or pair[0].layout.width == 260
+    left, right = map(sent, figures.attention_pair(np.eye(t), np.eye(t), ["a"] * t, "g"))
+    assert left["size"] == right["size"] >= 12
+    assert t > 30 or t * left["size"] <= figures.HALF_PAGE
 
 
 def test_norms_share_a_logarithmic_scale_and_show_their_numbers() -> None:
@@ -94,7 +92,10 @@ def test_norms_share_a_logarithmic_scale_and_show_their_numbers() -> None:
     assert span == (-2.0, 2.0)  # four decades, whatever is smaller
     figure = figures.norm_map(values, ["a", "b"], ["0", "1"], span, axes=("", "layer"))
     cells = np.array(figure.data[0].z, dtype=float)
-    assert cells[0].tolist() == [0.0, 2.0] and np.isnan(cells[1]).all()
+    assert cells[0].tolist() == [0.0, 2.0]
+    assert cells[1][0] == span[0], "no gradient at all is the darkest"
+    assert np.isnan(cells[1][1]), "what is not there is a gap"
+    assert (figure.layout.xaxis.range, figure.layout.yaxis.range) == ((-0.5, 1.5), (1.5, -0.5))
     assert [list(row) for row in figure.data[0].text] == [["1", "100"], ["0", ""]]
     assert (figure.data[0].zmin, figure.data[0].zmax) == span
     assert figures.norm_span(np.array([3.0, 3.0])) == pytest.approx((np.log10(3) - 1, np.log10(3)))
@@ -118,7 +119,20 @@ def test_the_prediction_is_a_straight_line_and_the_chosen_rate_is_marked() -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (0.05, "0.05"), (12.345, "12.3"), (0.00012, "1e-4"), (123456.0, "1e5")]
+    ("value", "text"), [(0.0, "0"), (0.05, "0.05"), (12.345, "12.3"), (0.00012, "1e−4"), (123456.0, "1e5")]
 )
 def test_numbers_in_cells_are_short(value: float, text: str) -> None:
     assert figures.three_digits(value) == text
+
+
+def test_the_axis_of_a_loss_near_zero_can_be_read() -> None:
+    many = figures.loss_ticks(np.array([3e-7, 0.2, 40.0, np.nan, np.inf, 0.0]))
+    assert len(many["tickvals"]) <= 10 and many["ticktext"][0] == "10<sup>−7</sup>"
+    assert many["tickvals"][0] <= 3e-7 and many["tickvals"][-1] >= 40
+    few = figures.loss_ticks(np.array([0.9, 7.0]))
+    assert few["ticktext"] == ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]
+
+
+def test_a_loss_of_0_has_no_place_on_a_logarithmic_axis() -> None:
+    drawn = figures.rate_curve([0.1, 1.0], np.array([0.5, 0.0]), before=2.0, slope=1.0).data[-1]
+    assert list(drawn.y) == [0.5, None]

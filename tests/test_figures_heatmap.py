@@ -105,7 +105,7 @@ def test_differences_are_centred_on_zero() -> None:
 
 
 def test_numbers_are_written_into_few_cells_and_not_into_many() -> None:
-    assert heatmap(rows()[0], HOSTILE, HOSTILE).data[0].texttemplate == "%{z:.2f}"
+    assert heatmap(rows()[0], HOSTILE, HOSTILE).data[0].texttemplate == "%{text}"
     many = [str(i) for i in range(256)]
     figure = heatmap(rows(256, 1)[0], many, many)
     assert figure.data[0].texttemplate is None

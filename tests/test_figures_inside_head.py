@@ -24,7 +24,7 @@ def test_products_are_bars_and_their_sum_is_a_line_on_the_same_axis() -> None:
     assert bars.yaxis == line.yaxis
     assert len(set(bars.marker.color)) == 2
     assert bars.marker.color[0] == bars.marker.color[2]
-    assert figure.layout.annotations[0].text == "score −0.5"
+    assert figure.layout.annotations[0].text == "attention score −0.5"
 
 
 def test_one_dimension_is_a_picture_too() -> None:

@@ -115,3 +115,9 @@ def test_a_figure_brings_nothing_of_streamlits_placeholder_colours_but_the_ink(m
     spec = style.base_layout(go.Figure(go.Bar(y=[1])), title="Bars").to_json()
     assert set(re.findall(r"#0000\d\d", spec)) == {style.INK}
     assert len(spec) < 2000
+
+
+def test_numbers_for_people_have_the_true_minus() -> None:
+    assert style.minus("-1.5") == "−1.5"
+    assert [style.scientific(value) for value in (1.5e-06, 2.1e17, 0)] == ["1.5·10⁻⁶", "2.1·10¹⁷", "0"]
+    assert style.cell_texts(np.array([[-0.25, np.nan]]), "+.2f") == [["−0.25", ""]]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gptviz.figures import style
 from gptviz.figures import vectors as f
+from gptviz.figures.heatmap import LONGEST_LABEL
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "<b>b</b>", "&lt;", " dog", " dog", "\n", "$x$", "%{y}")
 RNG = np.random.default_rng(0)
@@ -97,7 +98,7 @@ def test_similarity_is_on_the_whole_scale_and_keeps_equal_tokens_apart() -> None
 def test_neighbours_are_bars_with_their_values() -> None:
     figure = f.neighbours(("a", " a", "b"), np.array([0.9, 0.51239, -0.2]), [True, False, False], span=(-0.2, 0.9))
     (bars,) = figure.data
-    assert bars.text == ("0.900", "0.512", "-0.200")
+    assert bars.text == ("0.900", "0.512", "−0.200")
     assert bars.marker.color[0] != bars.marker.color[1] == bars.marker.color[2]
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
     assert figure.layout.xaxis.range[0] < -0.2 < 0.9 < figure.layout.xaxis.range[1]
@@ -171,10 +172,10 @@ def test_tokens_are_never_interpreted() -> None:
 
 @given(st.text(max_size=40))
 def test_a_cut_token_is_short_and_literal(token: str) -> None:
-    shown = html.unescape(f.cut(token))
-    assert len(shown) <= f.LONGEST_LABEL
-    assert "<" not in f.cut(token)
-    if len(style.visible(token)) <= f.LONGEST_LABEL:
+    shown = html.unescape(f.label(token))
+    assert len(shown) <= LONGEST_LABEL
+    assert "<" not in f.label(token)
+    if len(style.visible(token)) <= LONGEST_LABEL:
         assert shown == style.visible(token)
 
 

@@ -245,7 +245,10 @@ def test_a_long_sentence_is_cut_to_the_context_and_drawn() -> None:
 
 
 def test_the_source_of_the_numbers_is_shown(plain: AppTest) -> None:
-    assert any("def rollout" in code.value for code in plain.code)
+    assert not plain.code  # until it is asked for: to colour it takes a browser half a second
+    at = open_page("attention")
+    at.session_state["code_shown"] = True
+    assert any("def rollout" in code.value for code in fine(at.run()).code)
 
 
 def test_64_tokens_fit_in_a_small_message() -> None:

@@ -136,7 +136,7 @@ def test_text_and_model_come_from_the_url(shelf: Path) -> None:
 @pytest.mark.parametrize("name", list(SENTENCES))
 def test_a_sentence_worth_trying_fills_the_box(name: str) -> None:
     at = open_page(text="something else")
-    at.menu_button(key="try").set_value(name).run()
+    at.menu_button(key="try_gpt").set_value(name).run()
     still_up(at)
     assert at.text_input(key="text").value == SENTENCES[name]
 
@@ -193,13 +193,20 @@ def test_an_escaped_url_counts_in_its_own_length() -> None:
     assert any("too long for a link" in info.value for info in at.info)
 
 
-@pytest.mark.parametrize("name", ["nothing", "../x", "..", "/etc", "tiny/", "tiny/../tiny", "", "x" * 5000, *HOSTILE])
+@pytest.mark.parametrize("name", ["nothing", "../x", "..", "/etc", "tiny/", "tiny/../tiny", "x" * 5000, *HOSTILE])
 def test_a_model_that_is_not_there_is_named_and_another_one_shown(name: str) -> None:
     at = open_page(model=name)
     still_up(at)
     assert "There is no model" in at.warning[0].value and "tiny" in at.warning[0].value
     assert at.sidebar.selectbox[0].value == "tiny"
     assert wall(at)
+
+
+def test_an_empty_name_of_a_model_is_none() -> None:
+    at = open_page(model="")
+    still_up(at)
+    assert not at.warning
+    assert at.sidebar.selectbox[0].value == "tiny"
 
 
 def test_nonsense_in_the_url_is_ignored() -> None:
@@ -272,3 +279,12 @@ def test_no_model_at_all_is_explained(shelf: Path) -> None:
     at = open_page()
     assert not at.exception
     assert "Expected at least one model" in at.error[0].value
+    assert [link.proto.page for link in at.get("page_link")] == ["models"]
+
+
+def test_the_page_models_opens_where_there_is_none(shelf: Path) -> None:
+    shutil.rmtree(shelf / "tiny")
+    at = open_page("models")
+    assert not at.exception and not at.error
+    assert "No model is installed. Get one below." in [each.value for each in at.info]
+    assert "Get it" in [button.label for button in at.button]

@@ -17,6 +17,7 @@ from gptviz.figures import block as pictures
 from gptviz.tokenizer import Tokenizer
 from gptviz.ui import models
 from gptviz.ui.controls import SENTENCES
+from tests.matrices import matrices
 from tests.page_helpers import open_page, texts
 from tests.tiny import random_gpt, tiny_ranks
 
@@ -46,7 +47,7 @@ def other_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     gpt = random_gpt(n_layers=2, n_heads=2, norm_order="pre", activation="gelu", context=32)
     checkpoint.save(tmp_path / "other", gpt, Tokenizer(tiny_ranks()))
     loaded, shipped = checkpoint.load(tmp_path / "other"), gptviz.load("gpt-stories")
-    monkeypatch.setattr(models, "names", lambda: ["gpt-stories", "other"])
+    monkeypatch.setattr(models, "names", lambda kind="gpt": ["gpt-stories", "other"])
     monkeypatch.setattr(models, "open_model", lambda name: loaded if name == "other" else shipped)
     yield "other"
 
@@ -86,7 +87,8 @@ def test_a_model_that_normalises_first_says_and_draws_so(other_model: str) -> No
 @pytest.mark.parametrize("text", ["a", " the the", "Once upon a time there was a dog. " * 60])
 def test_one_token_two_and_the_longest_context(text: str) -> None:
     at = visit(text=text, layer=3)
-    assert len(at.get("plotly_chart")) == 7
+    assert len(at.get("plotly_chart")) == 4
+    assert list(matrices(at)) == ["block_lengths", "block_cosines", "block_heads"]
 
 
 @pytest.mark.parametrize("query", [{"block_token": "t99"}, {"block_token": "x"}, {"block_token": "<b>", "layer": 77}])
@@ -97,7 +99,7 @@ def test_nonsense_in_the_link_leaves_the_page_standing(query: dict) -> None:
 
 def test_hostile_tokens_are_literal() -> None:
     at = visit(text="<img src=x onerror=alert(1)> $x$ **b** :smile:")
-    assert "<img" not in json.dumps([spec(at, key) for key in ("block_lengths", "block_share")])
+    assert "<img" not in json.dumps([spec(at, key) for key in ("block_share", "block_times")])
 
 
 def test_a_block_in_numbers_is_what_the_table_has() -> None:

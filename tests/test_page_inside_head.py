@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import gptviz
+from gptviz import checkpoint
 from gptviz.figures.style import visible
 from gptviz.trace import WhatIf
-from gptviz.ui import address
+from gptviz.ui import models
 from gptviz.ui.inside_head import STAGES
-from tests.page_helpers import open_page, texts
+from tests.matrices import matrices
+from tests.page_helpers import fire, mounted, open_page, texts
+from tests.tiny import random_gpt
 
 SENTENCE = "My dog has fleas"
 HOSTILE = "<img src=x onerror=alert(1)> $x$ **b** :smile: [a](b) \u202e\x07 <b>"
@@ -56,7 +60,9 @@ def numbers(sent: Any) -> np.ndarray:
 
 
 def drawn(at: AppTest, key: str) -> np.ndarray:
-    """The numbers of a matrix that lie on its colour scale."""
+    """The numbers of a matrix that lie on its colour scale; NaN where it is masked."""
+    if key in (found := matrices(at)):
+        return np.where(np.isneginf(found[key]["values"]), np.nan, found[key]["values"])
     return numbers(next(trace["z"] for trace in figures(at)[key]["data"] if "coloraxis" in trace))
 
 
@@ -81,9 +87,9 @@ def test_every_stage_shows_the_numbers_of_the_pass() -> None:
         "join": {"head_joined": joined},
         "project": {"head_joined": joined, "head_out": trace.attention_out[2]},
     }
-    for stage, matrices in expected.items():
+    for stage, parts in expected.items():
         at = visit(layer=2, head=1, head_stage=stage)
-        for key, values in matrices.items():
+        for key, values in parts.items():
             np.testing.assert_allclose(drawn(at, key), values, rtol=1e-5, atol=1e-5, err_msg=f"{stage} {key}")
     weights = model().gpt.state_dict()["blocks.2.attention.qkv.weight"].float().numpy()
     at = visit(layer=2, head=1, head_stage="weights")
@@ -159,13 +165,30 @@ def address_of(at: AppTest, name: str) -> str:
     return at.session_state["kept"].get(name)
 
 
-def test_a_clicked_cell_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gptviz.ui import inside_head
+@pytest.mark.parametrize("text", [SENTENCE, LONG])
+def test_a_clicked_cell_is_chosen_however_large_the_matrix(text: str) -> None:
+    at = visit(text=text, head_stage="softmax")
+    t = len(matrices(at)["head_weights"]["rows"])
+    for query, key in ((t - 2, 3), (0, t - 1)):
+        at = fire(at, clickable(at, "head_weights"), "cell", [query, key])
+        assert matrices(at)["head_weights"]["frames"] == [[query, query + 1, key, key + 1]]
+        assert f"How much does token {query}," in texts(at)
+        assert f"attend to token {key}," in texts(at)
 
-    state: dict[str, Any] = {}
-    monkeypatch.setattr(address.st, "session_state", state)
-    inside_head.choose_cell(3, 0)
-    assert (state["kept"]["head_query"], state["kept"]["head_key"]) == ("3", "0")
+
+@pytest.mark.parametrize("cell", [[0, 99], [-1, 0], [0], [0, 1, 2], ["0", "1"], [0.5, 1], [True, 0], "01", {"0": 1}, 7])
+def test_nonsense_in_place_of_a_cell_is_not_chosen(cell: object) -> None:
+    at = visit(head_stage="softmax", head_query=3, head_key=1)
+    at = fire(at, clickable(at, "head_weights"), "cell", cell)
+    assert not at.exception
+    assert matrices(at)["head_weights"]["frames"] == [[3, 4, 1, 2]]
+
+
+def clickable(at: AppTest, key: str) -> Any:
+    """The component of a matrix that takes clicks."""
+    found = list(matrices(at))
+    assert matrices(at)[key]["clickable"]
+    return mounted(at, "gptviz_matrix")[found.index(key)]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -183,12 +206,8 @@ def test_one_token_and_hostile_tokens_at_every_stage(text: str, stage: str) -> N
 
 def test_the_longest_context_has_cells_that_can_be_seen() -> None:
     for stage in ("scale", "qkv", "weights"):
-        at = visit(text=LONG, head_stage=stage)
-        for key, figure in figures(at).items():
-            if "coloraxis" in figure["layout"]:
-                rows, columns = drawn(at, key).shape
-                assert figure["layout"]["height"] >= 12 * rows
-                assert figure["layout"]["width"] >= 12 * columns
+        found = matrices(visit(text=LONG, head_stage=stage))
+        assert found and all(matrix["size"] >= 12 for matrix in found.values())
     assert drawn(visit(text=LONG, head_stage="scores"), "head_scores").shape == (256, 256)
 
 
@@ -212,3 +231,22 @@ def test_without_text_the_page_asks_for_some(text: str) -> None:
     assert not at.exception
     assert not at.get("plotly_chart")
     assert any("Type a sentence" in info.value for info in at.info)
+
+
+def test_a_stage_that_does_nothing_says_and_writes_so() -> None:
+    at = visit(head_stage="scale", head_unscaled="true")
+    assert next(header.value for header in at.subheader) == "5 of 10: not divided by √D"
+    assert r"\sqrt" not in at.latex[0].value
+    at = visit(head_stage="mask", head_unmasked="true")
+    assert next(header.value for header in at.subheader) == "6 of 10: nothing is masked"
+    assert r"\infty" not in at.latex[0].value
+
+
+def test_one_head_is_not_spoken_of_as_several(tmp_path, monkeypatch: pytest.MonkeyPatch, tiny_tokenizer) -> None:
+    checkpoint.save(tmp_path / "one", random_gpt(n_layers=1, n_heads=1, norm_order="pre"), tiny_tokenizer)
+    one = checkpoint.load(tmp_path / "one")
+    monkeypatch.setattr(models, "names", lambda kind="gpt": ["one"])
+    monkeypatch.setattr(models, "open_model", lambda name: one)
+    for stage in STAGES:
+        said = texts(visit(model="one", head_stage=stage))
+        assert not re.search(r"\b1 heads|[Aa]ll 1\b", said), stage

@@ -17,6 +17,7 @@ import gptviz
 from gptviz import checkpoint, folder
 from gptviz.analysis import gradients
 from gptviz.ui import gradients as parts
+from tests.matrices import matrices
 from tests.page_helpers import figure, numbers, open_page, texts
 from tests.tiny import random_gpt
 
@@ -124,9 +125,9 @@ def test_the_gradient_on_attention_stands_beside_the_weights(model: gptviz.Langu
     }[on]
     low = np.tril_indices(len(weights))
     for key, right in (("loss_weights", weights), ("loss_gradient", expected)):
-        cells = numbers(figure(at, key)["data"][-1]["z"])
+        cells = matrices(at)[key]["values"]
         np.testing.assert_allclose(cells[low], right[low], atol=1e-6)
-        assert np.isnan(cells[np.triu_indices(len(weights), 1)]).all()
+        assert np.isneginf(cells[np.triu_indices(len(weights), 1)]).all()
 
 
 @pytest.mark.parametrize("optimizer", parts.OPTIMIZERS)
@@ -177,8 +178,9 @@ def test_an_empty_sentence_says_what_to_do() -> None:
 def test_a_full_context_keeps_its_cells_visible(model: gptviz.LanguageModel) -> None:
     at = visit("the dog and the cat " * 100)
     context = model.gpt.config.context
-    assert numbers(figure(at, "loss_gradient")["data"][-1]["z"]).shape == (context, context)
-    assert figure(at, "loss_gradient")["layout"]["width"] >= 12 * context
+    shown = matrices(at)["loss_gradient"]
+    assert shown["values"].shape == (context, context)
+    assert shown["size"] >= 12
 
 
 def test_nonsense_in_the_link_leaves_the_defaults() -> None:
@@ -240,5 +242,5 @@ def test_what_is_too_large_to_keep_is_found_for_the_chosen_layer_alone(
     at = visit(text, layer=2)
     found = gradients.backward(model.gpt, model.encode(text)[0])
     low = np.tril_indices(len(found.weights[2, 0]))
-    cells = numbers(figure(at, "loss_gradient")["data"][-1]["z"])
+    cells = matrices(at)["loss_gradient"]["values"]
     np.testing.assert_allclose(cells[low], found.attention[2, 0][low], rtol=1e-4, atol=1e-5)  # of another kernel

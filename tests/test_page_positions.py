@@ -11,6 +11,7 @@ import pytest
 import gptviz
 from gptviz import checkpoint
 from gptviz.ui import models
+from tests.matrices import matrices
 from tests.page_helpers import open_page, texts
 from tests.test_page_inside_head import drawn, figures, table
 from tests.tiny import random_gpt
@@ -49,9 +50,10 @@ def test_the_four_terms_sum_to_the_score_of_the_pass() -> None:
     np.testing.assert_allclose(score, expected, atol=1e-6)
     np.testing.assert_allclose(np.sum(four, axis=0), expected, atol=1e-4)
     np.testing.assert_allclose(total, expected, atol=1e-4)
-    scales = [figures(at)[f"pos_term_{i}"]["layout"]["coloraxis"] for i in range(6)]
-    assert len({(scale["cmin"], scale["cmax"]) for scale in scales}) == 1
-    assert scales[0]["cmin"] == -scales[0]["cmax"]
+    scales = {tuple(matrices(at)[f"pos_term_{i}"]["ends"]) for i in range(6)}
+    assert len(scales) == 1
+    low, high = scales.pop()
+    assert low == -high
 
 
 def test_the_pictures_are_the_models_table_and_the_papers() -> None:
@@ -79,7 +81,7 @@ def test_other_models_have_their_own_pages(shape: dict, tmp_path, monkeypatch, t
     gpt = random_gpt(seed=3, **shape)
     checkpoint.save(tmp_path / "other", gpt, tiny_tokenizer)
     loaded = checkpoint.load(tmp_path / "other")
-    monkeypatch.setattr(models, "names", lambda: ["gpt-stories", "other"])
+    monkeypatch.setattr(models, "names", lambda kind="gpt": ["gpt-stories", "other"])
     monkeypatch.setattr(models, "open_model", lambda name: loaded if name == "other" else model())
     at = visit(model="other", head=1)
     trace = gptviz.trace(loaded, "My dog has fleas")
@@ -97,7 +99,7 @@ def test_one_token_hostile_tokens_and_the_longest_context(text: str) -> None:
     at = visit(text=text)
     t = len(gptviz.trace(model(), text).tokens)
     assert [term.shape for term in terms(at)] == [(t, t)] * 6
-    assert figures(at)["pos_term_0"]["layout"]["width"] >= 12 * t
+    assert matrices(at)["pos_term_0"]["size"] >= 12
     for bad in ("<img", "$x$", "**b**", ":smile:", "](b)"):
         assert bad not in texts(at)
         assert bad not in json.dumps(figures(at))

@@ -212,7 +212,6 @@ def test_batches_too_small_for_a_row_are_refused(rows: list[Row]) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_losses(
     recipe: TranslationRecipe, texts: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tokenizers")
     whole = [record.loss for record in run(recipe, texts, tmp_path / "whole", "cpu")]
     assert len(whole) == 6
     parts = tmp_path / "parts"
@@ -228,7 +227,6 @@ def test_an_interrupted_run_goes_on_to_the_same_losses(
 def test_training_sees_no_held_out_sentence(
     recipe: TranslationRecipe, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("tokenizers")
     monkeypatch.setattr("gptviz.pairs.SHARE", 8)
     taught: list[str] = []
     learn = recipes.train_ranks

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
-import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gptviz import checkpoint
+from gptviz.attention import plain_attention
 from gptviz.data import DataError
+from gptviz.folder import snapshot_steps
 from gptviz.recipe import Recipe, held_out_loss, run, with_steps
-
-pytest.importorskip("tokenizers", reason="learning a vocabulary needs the development dependency tokenizers")
-
-RECIPE = """
-[model]
-vocab_size = 300
-context = 16
-n_layers = 1
-n_heads = 2
-d_model = 16
-
-[training]
-steps = 6
-learning_rate = 1e-3
-warmup = 2
-optimizer = "muon"
-eval_every = 2
-save_every = 2
-
-[batch]
-rows = 3
-repeats = [[0, 0.2]]
-
-[[source]]
-file = "tales.jsonl.xz"
-split = "train"
-share = 0.8
-copies = 2
-
-[[source]]
-file = "notes.txt"
-share = 0.2
-head = 200
-
-[valid]
-file = "tales.jsonl.xz"
-split = "valid"
-"""
+from gptviz.training.records import read_summary
+from tests.tales import RECIPE, write_recipe, write_texts
 
 
 @pytest.fixture
@@ -62,17 +29,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    tales = [
-        {"text": f"The {animal} found a {thing}. It was a good {thing}.", "split": split}
-        for split, animals in (("train", ("hen", "cow", "pig", "owl")), ("valid", ("fox", "cat")))
-        for animal, thing in itertools.product(animals, ("drum", "spoon", "leaf"))
-    ]
-    with lzma.open(folder / "tales.jsonl.xz", "wt") as file:
-        file.writelines(json.dumps(tale) + "\n" for tale in tales)
-    (folder / "notes.txt").write_text("Rain fell on the roof all day, and nobody minded the rain. " * 20)
-    return folder
+    return write_texts(tmp_path / "texts")
 
 
 def losses(records) -> list[float]:
@@ -99,6 +56,60 @@ def test_an_interrupted_run_goes_on_to_the_same_losses(recipe, texts, tmp_path):
     assert rest == whole[2:]
     log = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert log == [1, 2, 3, 4, 5, 6]  # what the saved state did not know of is there once
+
+
+def test_a_run_is_decided_by_its_seed(texts, tmp_path):
+    runs = []
+    for number, seed in enumerate([0, 0, 1]):
+        recipe = Recipe.load(write_recipe(tmp_path / "recipe.toml", seed=seed, steps=3))
+        runs.append(losses(run(recipe, texts, tmp_path / f"run{number}", "cpu")))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_a_checkpoint_knows_how_it_was_trained(texts, tmp_path):
+    recipe = Recipe.load(write_recipe(tmp_path / "recipe.toml", causal=False, schedule="cosine", lowest=0.1))
+    records = list(run(recipe, texts, tmp_path / "run", "cpu"))
+    training, last = read_summary(tmp_path / "run" / "model")
+    assert training == recipe.training
+    assert not training.causal
+    assert last == records[-1]
+    assert read_summary(checkpoint.find("gpt-stories")) is None
+
+
+def test_a_gpt_without_the_mask_is_evaluated_without_it(recipe, texts, tmp_path):
+    model = checkpoint.MODELS[type(recipe.model)](recipe.model)
+    tokens = np.arange(200) % 290
+    flat = torch.from_numpy(tokens[: 12 * 16 + 1])
+    x, y = flat[:-1].view(12, 16), flat[1:].view(12, 16)
+    for causal in (True, False):
+        expected = model.loss(x, y, plain_attention(causal)).item()
+        assert held_out_loss(model, tokens, causal) == pytest.approx(expected, abs=2e-2)  # it may be in bf16
+    unmasked = Recipe.load(write_recipe(tmp_path / "unmasked.toml", causal=False)).prepare(texts, tmp_path)
+    asked = []
+    model.loss = lambda x, y, attend: asked.append(attend) or torch.zeros(())
+    unmasked.held_out_loss(model)
+    q = torch.randn(1, 1, 4, 8)
+    torch.testing.assert_close(asked[0](q, q, q)[0], plain_attention(causal=False)(q, q, q)[0])
+
+
+def test_a_run_that_is_stopped_leaves_a_checkpoint_and_goes_on(recipe, texts, tmp_path):
+    whole = losses(run(recipe, texts, tmp_path / "whole", "cpu"))
+    answers = iter([False, False, True])
+    first = list(run(recipe, texts, tmp_path / "parts", "cpu", stop=lambda: next(answers)))
+    assert losses(first) == whole[:3]
+    assert first[-1].valid_loss is not None
+    assert checkpoint.load(tmp_path / "parts" / "model").gpt.config == recipe.model
+    assert losses(run(recipe, texts, tmp_path / "parts", "cpu")) == whole[3:]
+
+
+def test_the_time_lapse_of_a_stopped_run_ends_where_the_run_ended(recipe, texts, tmp_path):
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, snapshots=2))
+    answers = iter([False, False, True])
+    list(run(recipe, texts, tmp_path, "cpu", stop=lambda: next(answers)))
+    assert snapshot_steps(tmp_path / "model" / "snapshots") == [0, 3]
+    list(run(recipe, texts, tmp_path, "cpu"))
+    assert snapshot_steps(tmp_path / "model" / "snapshots") == [0, 3, recipe.training.steps]
 
 
 def test_held_out_text_is_not_in_the_training_tokens(recipe, texts, tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gptviz import sampling
 from gptviz.checkpoint import LanguageModel
 from gptviz.sampling import Drawn, draw, funnel, generate, keep_likeliest, next_logits, softmax, stream
+from gptviz.trace import WhatIf
 from tests.tiny import language_model, random_gpt
 
 LOGITS = st.lists(st.one_of(st.integers(-4, 4), st.floats(-60, 60)), min_size=1, max_size=40)  # many of them equal
@@ -226,14 +227,34 @@ def test_the_cache_changes_nothing(changes: dict, temperature: float, prompt: in
     assert [step.dropped for step in seen] == [max(0, prompt + i - 12) for i in range(len(seen))]
 
 
+@pytest.mark.parametrize("prompt", [1, 7, 20], ids=lambda n: f"prompt-{n}")
+def test_without_the_mask_every_token_sees_all_that_is_there_so_far(prompt: int) -> None:
+    model = small(4, context=12)
+    ids = np.random.default_rng(prompt).integers(0, 300, prompt).tolist()
+    text = list(ids)
+    masked = [step.probability for step in stream(model, ids, 8, seed=5)]
+    seen = list(stream(model, ids, 8, seed=5, causal=False))
+    for step in seen:
+        window = text[-12:]
+        logits = model.gpt.trace(window, WhatIf(causal=False)).logits[-1].astype(float).tolist()
+        p = by_hand(logits, 0.8)
+        assert step.id == drawn_by_hand(p, step.u)
+        assert math.isclose(step.probability, p[step.id], abs_tol=1e-4)
+        text.append(step.id)
+    assert not np.allclose([step.probability for step in seen], masked, atol=1e-3)
+    prompt_text = model.tokenizer.decode(ids)
+    said = generate(model, prompt_text, 5, causal=False)
+    assert said.ids == tuple(step.id for step in stream(model, model.encode(prompt_text)[0], 5, causal=False))
+
+
 def test_a_step_reads_one_token_while_the_context_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(4, context=12)
     lengths = []
     read = next_logits
 
-    def counted(gpt: torch.nn.Module, ids: list[int], caches: list | None) -> np.ndarray:
+    def counted(gpt: torch.nn.Module, ids: list[int], caches: list | None, causal: bool) -> np.ndarray:
         lengths.append(len(ids))
-        return read(gpt, ids, caches)
+        return read(gpt, ids, caches, causal)
 
     monkeypatch.setattr(sampling, "next_logits", counted)
     steps = list(stream(model, [1, 2, 3, 4, 5], 10, seed=3))

@@ -54,21 +54,21 @@ def pytorch_twin(model: Transformer) -> nn.Transformer:
     return twin
 
 
-def twin_logits(twin: nn.Transformer, table: Tensor, source: Tensor, inputs: Tensor) -> Tensor:
+def twin_logits(twin: nn.Transformer, table: Tensor, source: Tensor, inputs: Tensor, causal: bool = True) -> Tensor:
     """Embed by the paper's formula, run `twin`, project by the same table."""
     c = table.size(1)
 
     def embed(ids: Tensor) -> Tensor:
         angle = [[p / 10000 ** (2 * (i // 2) / c) for i in range(c)] for p in range(ids.size(1))]
         positions = [[math.cos(a) if i % 2 else math.sin(a) for i, a in enumerate(row)] for row in angle]
-        return table[ids.clamp_min(0)] * math.sqrt(c) + torch.tensor(positions)
+        return table[ids.clamp_min(0)] * math.sqrt(c) + torch.tensor(positions, dtype=table.dtype)
 
     padded = source == PADDING
     future = torch.ones(inputs.size(1), inputs.size(1)).triu(1).bool()
     x = twin(
         embed(source),
         embed(inputs),
-        tgt_mask=future,
+        tgt_mask=future if causal else None,
         src_key_padding_mask=padded,
         memory_key_padding_mask=padded,
     )
@@ -92,7 +92,7 @@ def test_logits_and_gradients_are_those_of_pytorchs_transformer(kernel) -> None:
     source, inputs, targets = padded_batch()
     ours, theirs = model(source, inputs, kernel), twin_logits(twin, table, source, inputs)
     there = targets != PADDING
-    torch.testing.assert_close(ours[there], theirs[there], rtol=0, atol=1e-4)  # logits are of size 30
+    torch.testing.assert_close(ours[there], theirs[there], rtol=0, atol=1e-5)  # logits are of size 5
     assert ours[there].abs().max() > 5
 
     loss = model.loss(source, inputs, targets, kernel, smoothing=0.1)
@@ -116,6 +116,20 @@ def test_logits_and_gradients_are_those_of_pytorchs_transformer(kernel) -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_in_float64_little_is_left_of_the_difference(kernel, seed: int) -> None:
+    """The positions of ours are float32: to their precision there is none."""
+    model = random_model(seed)
+    twin = pytorch_twin(model).double()
+    source, inputs, targets = padded_batch(seed)
+    with torch.no_grad():
+        theirs = twin_logits(twin, model.double().token_embedding.weight, source, inputs)[targets != PADDING]
+        ours = model(source, inputs, kernel)[targets != PADDING]
+    assert ours.dtype == theirs.dtype == torch.float64
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_padding_changes_nothing(kernel) -> None:
     model = random_model()
     source, inputs, _ = padded_batch()
@@ -123,7 +137,7 @@ def test_padding_changes_nothing(kernel) -> None:
     for row in range(len(source)):
         s, t = source[row][source[row] != PADDING], inputs[row][inputs[row] != PADDING]
         alone = model(s[None], t[None], kernel)[0]
-        torch.testing.assert_close(together[row, : len(t)], alone, rtol=0, atol=1e-4)
+        torch.testing.assert_close(together[row, : len(t)], alone, rtol=0, atol=1e-5)
 
 
 def test_the_decoder_sees_no_future_and_the_encoder_does() -> None:

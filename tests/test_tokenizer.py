@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import itertools
 import time
 from pathlib import Path
@@ -293,7 +292,6 @@ def test_the_stand_ins_of_bytes_are_those_of_byte_level_bpe() -> None:
     assert (table["Ġ"], table["Ċ"], table["ĉ"]) == (0x20, 0x0A, 0x09)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tokenizers") is None, reason="needs `tokenizers`, for development only")
 def test_a_learned_vocabulary_merges_what_is_frequent_and_keeps_every_text() -> None:
     texts = ["The brown hen sat. The brown hen ran. A brown hen's egg!", "Über 12 hens, 好的 \n\n\tbrown hens"] * 5
     ranks = train_ranks(texts, 280)

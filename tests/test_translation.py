@@ -15,10 +15,9 @@ from gptviz import checkpoint, folder
 from gptviz.attention import plain_attention
 from gptviz.checkpoint import TranslationModel
 from gptviz.config import TransformerConfig
-from gptviz.seq2seq import Transformer
 from gptviz.trace import STAGES
 from gptviz.translation import beam_search, length_limit, new_caches, next_log_probabilities, normalised_score
-from tests.tiny import random_gpt, tiny_ranks
+from tests.tiny import random_gpt, tiny_ranks, translator
 
 SENTENCES = ["My dog has fleas.", "Once upon a time", "Tom", "the cat and the red ball, said Lily!", "Привет, 世界 🙂"]
 
@@ -26,23 +25,6 @@ SENTENCES = ["My dog has fleas.", "Once upon a time", "Tom", "the cat and the re
 @pytest.fixture(scope="module")
 def model() -> TranslationModel:
     return translator()
-
-
-def translator(seed: int = 0, end_bias: float = 0.0) -> TranslationModel:
-    """A small random encoder-decoder; a larger `end_bias` makes the end of text more probable."""
-    tokenizer = gptviz.checkpoint.Tokenizer(tiny_ranks())
-    config = TransformerConfig(vocab_size=tokenizer.vocab_size, context=48, n_layers=3, n_heads=4, d_model=32)
-    torch.manual_seed(seed)
-    transformer = Transformer(config)
-    with torch.no_grad():
-        for value in transformer.parameters():
-            if value.ndim == 1:  # norms and biases are all the same in a new model
-                value.add_(0.3 * torch.randn_like(value))
-        always = transformer.decoder[-1].ff_norm.bias  # a part of every vector that the projection reads
-        transformer.token_embedding.weight[-1] += end_bias * always / always.square().sum()
-        for value in transformer.parameters():
-            value.copy_(value.half().float())  # so that a saved and loaded copy is the same model
-    return TranslationModel("tiny", transformer.for_reading(), tokenizer, "f" * 16)
 
 
 def log_probabilities(model: TranslationModel, source: list[int], inputs: list[int]) -> torch.Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gptviz
 from gptviz import checkpoint, translation_scores
 from gptviz.__main__ import main
 from gptviz.data import DataError
@@ -19,9 +21,10 @@ from gptviz.translation_scores import (
     attention_links,
     evaluate_translations,
     read_aligned,
+    sample,
     words_of_tokens,
 )
-from tests.test_translation import translator
+from tests.tiny import translator
 
 LINKED = Path(__file__).parent / "word_alignments.txt"
 PAIR = Pair("My dog, said Tom!", "the red ball.")
@@ -125,8 +128,25 @@ def test_the_command_measures_the_held_out_pairs(
     (tmp_path / "pair" / "recipe.toml").write_text(RECIPE)
     (tmp_path / "links.txt").write_text("".join(LINKED.read_text().splitlines(keepends=True)[:3]))
     arguments = ["evaluate", str(tmp_path / "pair"), "--data", str(tmp_path), "--device", "cpu", "--pairs", "3"]
-    assert main([*arguments, "--alignments", str(tmp_path / "links.txt")]) == 0
+    assert main([*arguments, "--show", "2", "--alignments", str(tmp_path / "links.txt")]) == 0
     out = capsys.readouterr().out
     assert "held-out pairs       3\n" in out
+    assert out.count("  reference  ") == out.count("  greedy     ") == 2
     assert "greedy               BLEU" in out and "beam 4               BLEU" in out
     assert "on 3 pairs (layer 0: " in out and "layer 2: " in out
+    assert main([*arguments[:-1], "1", "--show", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["model"], said["pairs"], said["aligned"], said["error_rates"]) == ("pair", 1, 0, [])
+    assert set(said["greedy"]) == set(said["beam"]) == {"bleu", "chrf"}
+    assert [set(drawn) for drawn in said["samples"]] == [{"source", "reference", "greedy"}]
+
+
+def test_a_seed_draws_pairs_and_not_taste() -> None:
+    pairs = [Pair(f"dog {i}", f"the dog {i}") for i in range(9)]
+    model = translator()
+    drawn = sample(model, pairs, 4)
+    assert [pair for pair, _ in drawn] == [pair for pair, _ in sample(model, pairs, 4)]
+    assert len({pair for pair, _ in drawn}) == 4 and {pair for pair, _ in drawn} <= set(pairs)
+    assert [pair for pair, _ in drawn] != [pair for pair, _ in sample(model, pairs, 4, seed=1)]
+    assert all(text == gptviz.translate(model, pair.source).text for pair, text in drawn)
+    assert len(sample(model, pairs, 99)) == 9

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from gptviz import places
 from gptviz.ui import address
 from tests.page_helpers import PAGES, open_page
 
@@ -26,10 +28,9 @@ def app() -> None:
     own(st.session_state["page"])
     if st.session_state["page"] == "attention":
         config = st.session_state.get("config", SimpleNamespace(n_layers=3, n_heads=4))
-        model = SimpleNamespace(gpt=SimpleNamespace(config=config))
         st.session_state["picked"] = {
-            "layer": ui.pick_layer(model),
-            "head": ui.pick_head(model),
+            "layer": ui.pick_layer(config),
+            "head": ui.pick_head(config),
             "att_show": ui.pick_one("Show", {"head": "One head", "mean": "Mean", False: "Off"}, "att_show"),
             "att_words": ui.switch("Words", "att_words"),
             "att_first": ui.switch("First", "att_first", default=True),
@@ -156,9 +157,15 @@ def test_a_name_that_no_page_has_is_refused() -> None:
 
 
 def test_every_page_with_names_is_a_page() -> None:
-    assert set(address.PAGES) - {""} <= set(PAGES)
-    names = [name for names in address.PAGES.values() for name in names]
-    assert len(set(names)) == len(names)
+    assert set(places.PAGES) - {""} <= set(PAGES)
+    pages = {page: set(names) for page, names in places.PAGES.items()}
+    for page, other in itertools.combinations(pages, 2):
+        twins = {page, other} <= set(places.TRANSFORMER_PAGES) or other == f"transformer-{page}"
+        assert twins or not pages[page] & pages[other], (page, other)
+
+
+def test_every_page_about_the_encoder_decoder_is_a_page() -> None:
+    assert set(places.TRANSFORMER_PAGES) == {page for page, script in PAGES.items() if script.startswith("transf")}
 
 
 def test_what_belongs_to_a_sentence_goes_and_comes_with_it() -> None:
@@ -166,16 +173,46 @@ def test_what_belongs_to_a_sentence_goes_and_comes_with_it() -> None:
     for text, at_token in (("The cat sat", ""), ("My dog has fleas", "1")):
         fine(at.text_input(key="text").set_value(text).run())
         assert at.session_state["mask_at"] == at_token
-    fine(at.menu_button(key="try").set_value("A list").run())
+    fine(at.menu_button(key="try_gpt").set_value("A list").run())
     assert at.session_state["mask_at"] == ""
 
 
 def test_a_session_remembers_what_belongs_to_a_few_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
-    state: dict = {"model": "m"}
+    state: dict = {}
     monkeypatch.setattr(address.st, "session_state", state)
     for number in range(address.MOST_SENTENCES + 9):
-        state["text"] = str(number)
-        address.another_sentence()
-        address.remember_sentence()
+        address.another_sentence("gpt", ("m", str(number)))
+        address.remember_sentence("gpt", ("m", str(number)))
         address.kept()["mask_at"] = number
     assert len(state["kept_of"]) == address.MOST_SENTENCES
+
+
+def test_a_press_that_interrupts_a_run_brings_old_values_along_which_nobody_chose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state: dict = {"next_ids_shown": ""}
+    monkeypatch.setattr(address.st, "session_state", state)
+    address.kept()["next_ids"] = "11"
+    address.send("next_ids_shown", "11")  # and the run is interrupted
+    state["next_ids_shown"] = ""  # the browser had not got it
+    address.keep_shown("next_ids", "", str)
+    assert address.kept()["next_ids"] == "11"
+    state["next_ids_shown"] = "12"  # this was chosen
+    address.keep_shown("next_ids", "", str)
+    assert address.kept()["next_ids"] == "12"
+    address.send("next_ids_shown", "13")
+    address.arrived()
+    state["next_ids_shown"] = "12"  # so was this: the browser had 13
+    address.keep_shown("next_ids", "", str)
+    assert address.kept()["next_ids"] == "12"
+
+
+def test_what_was_sent_long_ago_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict = {"next_ids_shown": ""}
+    monkeypatch.setattr(address.st, "session_state", state)
+    address.kept()["next_ids"] = "11"
+    address.send("next_ids_shown", "11")
+    monkeypatch.setattr(address, "LATE", 0.0)
+    state["next_ids_shown"] = ""
+    address.keep_shown("next_ids", "", str)
+    assert address.kept()["next_ids"] == ""

@@ -127,6 +127,17 @@ def test_what_the_controls_choose_reaches_the_browser() -> None:
     assert drawn(at)["state"]["mode"] == "sentence"
 
 
+def test_what_was_not_chosen_in_the_component_does_not_undo_a_choice_in_the_controls() -> None:
+    """The component speaks of the head that it last heard of; that may be old."""
+    at = run()
+    before = drawn(at)["state"]
+    at = fine(at.selectbox(key="layer").set_value(2).run())
+    at = say(at, "state", state=before | {"scale": "sqrt", "mode": "matrix"}, **{"from": before})
+    assert at.session_state["returned"] == ViewState(layer=2, mode="matrix", scale="sqrt")
+    at = say(at, "state", state=before | {"head": 1}, **{"from": before})
+    assert at.session_state["returned"] == ViewState(layer=2, head=1, mode="matrix", scale="sqrt")
+
+
 def test_it_works_without_controls_of_the_pages_own() -> None:
     at = run(natives=False)
     at = say(at, "state", state={"layer": 1, "head": 1, "mode": "matrix"})

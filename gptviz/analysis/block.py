@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 if TYPE_CHECKING:
     from gptviz.gpt import GPT
@@ -79,8 +80,8 @@ def directions(stream: np.ndarray, added: np.ndarray) -> Directions:
     return Directions(share, cosines(added, stream), cosines(added, stream + added))
 
 
-def head_contributions(gpt: GPT, trace: Trace, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """What each head adds to the stream, (H, T, C), and the bias of the output projection, (C,).
+def head_contributions(gpt: GPT, trace: Trace, layer: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """What each head adds to the stream, (H, T, C), and the bias of the output projection, (C,), None without one.
 
     The projection of the concatenated heads is a sum over heads: every head meets its own D columns of W_out (Elhage
     et al. 2021). All heads and the bias sum to `attention_out`.
@@ -89,14 +90,15 @@ def head_contributions(gpt: GPT, trace: Trace, layer: int) -> tuple[np.ndarray, 
     out = gpt.blocks[layer].attention.out
     weight = out.weight.detach().cpu().numpy().astype(np.float64)  # (C, H D)
     columns = weight.reshape(len(weight), len(heads), -1).transpose(1, 2, 0)  # (H, D, C)
-    return heads @ columns, out.bias.detach().cpu().numpy().astype(np.float64)
+    return heads @ columns, None if out.bias is None else out.bias.detach().cpu().numpy().astype(np.float64)
 
 
 class Firing(NamedTuple):
     """Which hidden units of a feed-forward are active: over 0 after the activation.
 
     For ReLU the others are exactly 0. GELU has no such border: a unit whose input is under 0 still gives a little, and
-    is counted as inactive.
+    is counted as inactive. Of a gated feed-forward, a unit is active where its gate is open: over 0 before the
+    activation; what passes may have either sign.
     """
 
     share: np.ndarray  # (T,) of the F units that are active at each token
@@ -108,21 +110,32 @@ class Firing(NamedTuple):
         return int((self.times == 0).sum())
 
 
+def activity(gpt: GPT, trace: Trace, layer: int) -> np.ndarray:
+    """What has to be over 0 for a unit to be active, (T, F): its activation, or what its gate is given."""
+    gate = gpt.blocks[layer].ff.gate
+    if gate is None:
+        return trace.ff_hidden[layer]
+    with torch.no_grad():
+        return gate(trace.blocks[layer].ff_in)[0].float().cpu().numpy()
+
+
 def firing(hidden: np.ndarray) -> Firing:
-    """From activations (T, F)."""
+    """From the `activity` of a layer, (T, F)."""
     active = hidden > 0
     return Firing(active.mean(axis=-1), active.sum(axis=0))
 
 
-def firing_over(traces: Sequence[Trace]) -> np.ndarray:
+def firing_over(gpt: GPT, traces: Sequence[Trace]) -> np.ndarray:
     """At how many tokens of several texts each unit is active, (L, F)."""
-    return sum((trace.ff_hidden > 0).sum(axis=1) for trace in traces)
+    layers = range(gpt.config.n_layers)
+    return np.stack([sum((activity(gpt, trace, layer) > 0).sum(axis=0) for trace in traces) for layer in layers])
 
 
 class Normalised(NamedTuple):
     """One layer norm: (x - mean) / sqrt(variance + 1e-5) * gain + bias, over the C numbers of a token (Ba et al. 2016).
 
-    Means and variances are (T,), the variance that of a population: divided by C.
+    Means and variances are (T,), the variance that of a population: divided by C. An RMS norm takes no mean away and
+    divides by the root of the mean square (Zhang and Sennrich 2019): there that stands in the place of the variance.
     """
 
     mean: np.ndarray
@@ -130,7 +143,7 @@ class Normalised(NamedTuple):
     mean_after: np.ndarray
     variance_after: np.ndarray
     gain: np.ndarray  # (C,)
-    bias: np.ndarray  # (C,)
+    bias: np.ndarray | None  # (C,)
 
 
 def layer_norms(gpt: GPT, seen: Vectors, layer: int) -> dict[str, Normalised]:
@@ -139,12 +152,23 @@ def layer_norms(gpt: GPT, seen: Vectors, layer: int) -> dict[str, Normalised]:
         through = {"attention": (seen.attention_sum, seen.middle), "feed-forward": (seen.ff_sum, seen.out)}
     else:
         through = {"attention": (seen.stream, seen.attention_in), "feed-forward": (seen.middle, seen.ff_in)}
-    block = gpt.blocks[layer]
+    block, spread = gpt.blocks[layer], mean_square if gpt.config.norm == "rms" else variance
     found = {}
     for (name, (before, after)), norm in zip(through.items(), (block.attention_norm, block.ff_norm), strict=True):
-        own = (value.detach().cpu().numpy().astype(np.float64) for value in (norm.weight, norm.bias))
-        found[name] = Normalised(before.mean(-1), before.var(-1), after.mean(-1), after.var(-1), *own)
+        gain, bias = (getattr(norm, part, None) for part in ("weight", "bias"))
+        own = (None if part is None else part.detach().cpu().numpy().astype(np.float64) for part in (gain, bias))
+        found[name] = Normalised(before.mean(-1), spread(before), after.mean(-1), spread(after), *own)
     return found
+
+
+def variance(x: np.ndarray) -> np.ndarray:
+    """Of the C numbers of each token: (T, C) -> (T,)."""
+    return x.var(-1)
+
+
+def mean_square(x: np.ndarray) -> np.ndarray:
+    """Of the C numbers of each token: (T, C) -> (T,)."""
+    return np.square(x).mean(-1)
 
 
 def token_table(seen: Vectors, tokens: Sequence[str]) -> pd.DataFrame:

@@ -8,15 +8,15 @@ the trace as displayed, the model run once more on plain attention, and once mor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gptviz.analysis.float64 import ROWS, Piece, float64_pieces, rounded
-from gptviz.attention import attention_stages, fast_attention
+from gptviz.analysis.float64 import ROWS, Piece, exact, float64_pieces, rounded
+from gptviz.attention import Attend, Turn, attention_stages, fast_attention
 from gptviz.trace import STAGES
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ SMALLEST = 1e-3  # what "largest number" is at least: a stage of zeros is not he
 
 Kernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor | None]]]
 """q, k, v (1, H, T, D) -> head outputs (1, H, T, D), and the `SQUARE` stages (1, H, T, T), None where it has none."""
+
+Pieces = Callable[[], Iterator[Piece]]
+"""All pieces of a pass, as often as they are asked for."""
 
 
 class Difference(NamedTuple):
@@ -80,25 +83,31 @@ class Check(NamedTuple):
         """The first stage that is wrong, the displayed one before the others; without one, the furthest off."""
         wrong = [row for row in self.differences if not row.agrees]
         if wrong:
-            return min(wrong, key=lambda row: (PATHS.index(row.path), STAGES.index(row.stage)))
+            return min(wrong, key=lambda row: PATHS.index(row.path))  # rows are in the order of the computation
         return max(self.differences, key=lambda row: row.relative / row.tolerance)
 
 
-def check(gpt: GPT, trace: Trace) -> Check:
+def check(gpt: GPT, trace: Trace, pieces: Pieces | None = None) -> Check:
     """Every stage of a trace, and of the two other paths, against float64.
 
     Args:
         gpt: the model that made the trace; only read.
         trace: any pass but one with edited weights, which the other paths do not know (`reason_against`).
+        pieces: those of `float64_pieces`, where they are kept.
     """
     reason = reason_against(trace.what_if)
     if reason:
         return Check((), (reason,))
-    rows = compare(gpt, trace, {})
+    rows = worst_places(together(gpt, trace, pieces), {})
     if not all(row.agrees for row in rows):
-        rows = compare(gpt, trace, margins(gpt, trace))
+        rows = worst_places(together(gpt, trace, pieces), margins(gpt, trace))
+    return Check(rows, not_compared(rows, STAGES))
+
+
+def not_compared(rows: Iterable[Difference], stages: Iterable[str]) -> tuple[str, ...]:
+    """Which stages the displayed trace has no numbers for."""
     compared = {row.stage for row in rows if row.path == "displayed"}
-    return Check(rows, tuple(f"{stage} was not computed" for stage in STAGES if stage not in compared))
+    return tuple(f"{stage} was not computed" for stage in stages if stage not in compared)
 
 
 def reason_against(what_if: WhatIf) -> str:
@@ -106,10 +115,12 @@ def reason_against(what_if: WhatIf) -> str:
     return "attention weights were set by hand, which no other path can do" if what_if.edits else ""
 
 
-def compare(gpt: GPT, trace: Trace, tolerances: dict[tuple, float]) -> tuple[Difference, ...]:
+def worst_places(
+    pairs: Iterable[tuple[Piece, dict[str, np.ndarray | None]]], tolerances: dict[tuple, float]
+) -> tuple[Difference, ...]:
     """The worst place of every stage and path; `tolerances` by (stage, layer, start), `TOLERANCE` where not given."""
     worst: dict[tuple[str, str], Difference] = {}
-    for reference, found in together(gpt, trace):
+    for reference, found in pairs:
         tolerance, scale = tolerances.get(reference[:3], TOLERANCE), largest(reference.values)
         for path, values in found.items():
             if values is None:
@@ -126,11 +137,22 @@ def excess(row: Difference) -> float:
     return row.relative / row.tolerance
 
 
-def together(gpt: GPT, trace: Trace) -> Iterator[tuple[Piece, dict[str, np.ndarray | None]]]:
+def together(
+    gpt: GPT, trace: Trace, pieces: Pieces | None = None
+) -> Iterator[tuple[Piece, dict[str, np.ndarray | None]]]:
     """Piece by piece: what float64 says, and what the paths have in the same place."""
     ids, what_if = trace.ids, trace.what_if
-    others = (displayed(trace), run(gpt, trace, plain_kernel(what_if)), run(gpt, trace, fused_kernel(what_if)))
-    for reference, *found in zip(float64_pieces(gpt, ids, what_if), *others, strict=True):
+    by_float64 = pieces() if pieces else float64_pieces(gpt, ids, what_if)
+    return side_by_side(
+        by_float64, displayed(trace), run(gpt, trace, plain_kernel(what_if)), run(gpt, trace, fused_kernel(what_if))
+    )
+
+
+def side_by_side(
+    by_float64: Iterable[Piece], *others: Iterable[Piece]
+) -> Iterator[tuple[Piece, dict[str, np.ndarray | None]]]:
+    """Piece by piece, with one iterable for each of `PATHS`, all in the same order."""
+    for reference, *found in zip(by_float64, *others, strict=True):
         if any(piece[:3] != reference[:3] for piece in found):
             raise RuntimeError(f"expected {reference[:3]} from every path, found {[piece[:3] for piece in found]}")
         yield reference, {path: piece.values for path, piece in zip(PATHS, found, strict=True)}
@@ -175,9 +197,13 @@ def margins(gpt: GPT, trace: Trace) -> dict[tuple, float]:
     The float64 pass once more, with what each sub-layer reads rounded to float32: `ROUNDINGS` times what that moves,
     `TOLERANCE` at least. Depends on the model and the sentence alone, never on what the trace shows.
     """
+    return movements(*(float64_pieces(gpt, trace.ids, trace.what_if, keep) for keep in (exact, rounded)))
+
+
+def movements(by_float64: Iterable[Piece], with_rounding: Iterable[Piece]) -> dict[tuple, float]:
+    """What `margins` says, of two passes in the same order."""
     found = {}
-    passes = (float64_pieces(gpt, trace.ids, trace.what_if, keep) for keep in (lambda x: x, rounded))
-    for reference, moved in zip(*passes, strict=True):
+    for reference, moved in zip(by_float64, with_rounding, strict=True):
         movement = furthest(reference, "rounded", moved.values, 1.0).relative
         found[reference[:3]] = max(TOLERANCE, ROUNDINGS * movement)
     return found
@@ -214,12 +240,15 @@ def look_up(gpt: GPT, trace: Trace, stage: str, layer: int | None, row: int = 0)
 def displayed(trace: Trace) -> Iterator[Piece]:
     """The stages as pages read them."""
     for stage, layer, start in places(len(trace.blocks), len(trace.final)):
-        if stage in SQUARE and not trace.keeps_squares:
-            values = square(trace, stage, layer)
-        else:
-            values = getattr(trace, stage)
-            values = values[start : start + ROWS] if stage == "logits" else values if layer is None else values[layer]
-        yield Piece(stage, layer, start, values)
+        yield Piece(stage, layer, start, shown(trace, stage, layer, start))
+
+
+def shown(trace: Trace, stage: str, layer: int | None, start: int) -> np.ndarray:
+    """One of the `places` of a trace."""
+    if stage in SQUARE and not trace.keeps_squares:
+        return square(trace, stage, layer)
+    values = getattr(trace, stage)
+    return values[start : start + ROWS] if stage == "logits" else values if layer is None else values[layer]
 
 
 def places(n_layers: int, t: int) -> Iterator[tuple[str, int | None, int]]:
@@ -267,12 +296,12 @@ def fused_kernel(what_if: WhatIf) -> Kernel:
 def run(gpt: GPT, trace: Trace, kernel: Kernel) -> Iterator[Piece]:
     """The model from the ids on with another way to attend, piece by piece."""
     tokens, positions = gpt.embed(torch.tensor([trace.ids], device=gpt.device))
-    x = tokens + positions
+    x, turn = tokens + positions, gpt.turn(0, len(trace.ids))
     yield Piece("token_embeddings", None, 0, array(tokens))
     yield Piece("position_embeddings", None, 0, array(positions[None]))
     yield Piece("residual", 0, 0, array(x))
     for layer in range(gpt.config.n_layers):
-        x, stages = run_block(gpt, trace, layer, x, kernel)
+        x, stages = run_block(gpt, trace, layer, x, kernel, turn)
         yield from (Piece(stage, layer, 0, stages[stage]) for stage in INSIDE)
         yield Piece("residual", layer + 1, 0, array(x))
     final = gpt.final_norm(x)  # (1, T, C)
@@ -282,24 +311,29 @@ def run(gpt: GPT, trace: Trace, kernel: Kernel) -> Iterator[Piece]:
 
 
 def run_block(
-    gpt: GPT, trace: Trace, layer: int, x: Tensor, kernel: Kernel
+    gpt: GPT, trace: Trace, layer: int, x: Tensor, kernel: Kernel, turn: Turn | None
 ) -> tuple[Tensor, dict[str, np.ndarray | None]]:
     """x (1, T, C) through one block -> x (1, T, C), and its stages as arrays."""
-    factors = torch.ones(gpt.config.n_heads, device=x.device, dtype=x.dtype)  # (H,)
-    for gain in trace.what_if.gains:
-        if gain.layer == layer:
-            factors[gain.head] *= gain.gain
     squares: dict[str, Tensor | None] = {}
+    out, seen = gpt.blocks[layer](x, attend_with(kernel, trace.what_if, layer, squares), turn=turn)
+    stages = seen.attention._asdict() | squares | {"attention_out": seen.attention.out} | seen._asdict()
+    stages["ff_hidden"] = seen.ff_hidden(seen.ff_in)
+    return out, {stage: None if stages[stage] is None else array(stages[stage]) for stage in INSIDE}
+
+
+def attend_with(kernel: Kernel, what_if: WhatIf, layer: int, squares: dict[str, Tensor | None]) -> Attend:
+    """How one layer attends by a kernel, its heads as weak as `what_if` has them; what it shows goes to `squares`."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None]:
         heads, seen = kernel(q, k, v)
         squares.update(seen)
+        factors = torch.ones(q.size(1), device=q.device, dtype=q.dtype)  # (H,)
+        for gain in what_if.gains:
+            if gain.layer == layer:
+                factors[gain.head] *= gain.gain
         return heads * factors[:, None, None], None
 
-    out, seen = gpt.blocks[layer](x, attend)
-    stages = seen.attention._asdict() | squares | {"attention_out": seen.attention.out} | seen._asdict()
-    stages["ff_hidden"] = seen.ff_hidden(seen.ff_in)
-    return out, {stage: None if stages[stage] is None else array(stages[stage]) for stage in INSIDE}
+    return attend
 
 
 def array(values: Tensor) -> np.ndarray:

@@ -24,14 +24,19 @@ Parameters = dict[str, Tensor]
 """A tensor for each parameter of a model, by its name; a table that is used twice is there once."""
 
 QKV = ("query", "key", "value")
-GROUPS = (
-    *QKV,
-    "output projection",
-    "attention norm",
-    "feed-forward in",
-    "feed-forward out",
-    "feed-forward norm",
-)
+GROUPS = {  # of a block, and the module whose weights and biases they are
+    "output projection": "attention.out",
+    "attention norm": "attention_norm",
+    "feed-forward gate": "ff.gate",
+    "feed-forward in": "ff.expand",
+    "feed-forward out": "ff.contract",
+    "feed-forward norm": "ff_norm",
+}
+
+
+def groups_of(config: GPTConfig) -> tuple[str, ...]:
+    """The groups of a block, G of them: queries, keys, values, and those of `GROUPS` that this model has."""
+    return (*QKV, *(name for name in GROUPS if config.gated or name != "feed-forward gate"))
 
 
 def twin(gpt: GPT, values: Mapping[str, Tensor] | None = None) -> GPT:
@@ -150,8 +155,8 @@ def score_gradient(gradient: np.ndarray, weights: np.ndarray) -> np.ndarray:
 class Norms(NamedTuple):
     """Euclidean norms of tensors that have the shapes of a model's parameters, weights and biases together."""
 
-    layers: np.ndarray  # (G, L) float64, in the order of GROUPS
-    heads: np.ndarray  # (3, L, H) float64: each head's rows of query, key and value
+    layers: np.ndarray  # (G, L) float64, in the order of `groups_of`
+    heads: np.ndarray  # (3, L, H) float64: the rows of query, key and value that each head reads; some may share them
     outside: dict[str, float]  # the tables and the final norm, by what they are called
 
     @property
@@ -161,7 +166,8 @@ class Norms(NamedTuple):
 
 
 def norms(parameters: Mapping[str, Tensor], config: GPTConfig) -> Norms:
-    """The norms of all groups, from gradients or from weights; the squares of a layer's heads sum to those of q, k, v.
+    """The norms of all groups, from gradients or from weights; where no head shares keys and values with another, the
+    squares of a layer's heads sum to those of q, k, v.
 
     Args:
         parameters: by name, as `Backward.parameters` or `GPT.named_parameters` give them.
@@ -169,14 +175,15 @@ def norms(parameters: Mapping[str, Tensor], config: GPTConfig) -> Norms:
     layers, heads = [], []
     for layer in range(config.n_layers):
         here = f"blocks.{layer}."
-        joint = per_head(parameters, here + "attention.qkv", config)  # (3, H)
-        heads.append(joint)
-        rest = ("attention.out", "attention_norm", "ff.expand", "ff.contract", "ff_norm")
-        layers.append([*np.sqrt((joint**2).sum(axis=1)), *(norm_of(parameters, here + name) for name in rest)])
+        each = per_head(parameters, here + "attention.qkv", config)  # queries (H,), keys and values (n_groups,)
+        heads.append([np.repeat(part, config.n_heads // len(part)) for part in each])
+        rest = [norm_of(parameters, here + GROUPS[name]) for name in groups_of(config)[len(QKV) :]]
+        layers.append([*(np.sqrt((part**2).sum()) for part in each), *rest])
     outside = {"token embedding": norm_of(parameters, "token_embedding")}
     if config.tied:
         outside = {"token embedding = unembedding": outside["token embedding"]}
-    outside["position embedding"] = norm_of(parameters, "position_embedding")
+    if config.positions == "learned":
+        outside["position embedding"] = norm_of(parameters, "position_embedding")
     if config.norm_order == "pre":
         outside["final norm"] = norm_of(parameters, "final_norm")
     if not config.tied:
@@ -190,19 +197,26 @@ def norm_of(parameters: Mapping[str, Tensor], module: str) -> float:
     return float(np.sqrt(sum(squared(tensor) for tensor in found if tensor is not None)))
 
 
-def per_head(parameters: Mapping[str, Tensor], module: str, config: GPTConfig) -> np.ndarray:
-    """(3, H): the norms of each head's rows of the joint projection to query, key and value."""
-    weight, bias = (parameters[f"{module}.{part}"].detach() for part in ("weight", "bias"))
-    shape = (3, config.n_heads, config.d_head)  # rows: all of q, then k, then v; head by head inside each
-    rows = torch.cat([weight, bias[:, None]], dim=1).unflatten(0, shape)  # (3, H, D, C + 1)
-    return torch.linalg.vector_norm(rows, dim=(2, 3), dtype=fine(rows)).cpu().double().numpy()
+def per_head(parameters: Mapping[str, Tensor], module: str, config: GPTConfig) -> tuple[np.ndarray, ...]:
+    """The norms of each head's rows of the joint projection: to query (H,), to key and to value (n_groups,)."""
+    rows = parameters[f"{module}.weight"].detach()
+    if (bias := parameters.get(f"{module}.bias")) is not None:
+        rows = torch.cat([rows, bias.detach()[:, None]], dim=1)
+    rows = rows.unflatten(0, (-1, config.d_head))  # (H + 2 n_groups, D, C or C + 1): all of q, then k, then v
+    found = torch.linalg.vector_norm(rows, dim=(1, 2), dtype=finest(rows)).cpu().double().numpy()
+    return tuple(np.split(found, [config.n_heads, config.n_heads + config.n_groups]))
 
 
 def squared(tensor: Tensor) -> float:
     """The sum of squares."""
-    return torch.linalg.vector_norm(tensor.detach(), dtype=fine(tensor)).item() ** 2
+    return torch.linalg.vector_norm(tensor.detach(), dtype=finest(tensor)).item() ** 2
+
+
+def finest(tensor: Tensor) -> torch.dtype:
+    """What norms are summed in: float64, where the device has it. A float32 sum over a table was off by 4e-5."""
+    return fine(tensor) if tensor.device.type == "mps" else torch.float64
 
 
 def fine(tensor: Tensor) -> torch.dtype:
-    """float32 or finer: what norms are summed in. Not float64 for all, which some devices do not have."""
+    """float32 or finer."""
     return torch.promote_types(tensor.dtype, torch.float32)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gptviz.gpt import GPT
-from gptviz.trace import Trace
+from gptviz.stack import Stack
+from gptviz.trace import Trace, read_only
 
 CHUNK = 8192  # rows of a table that are held in float64 at one time
 
@@ -59,8 +59,14 @@ def nearest(vector: np.ndarray, unit_table: np.ndarray, n: int, without: int | N
 
 def cosines_with(unit_table: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Cosines of each of `vectors` (N, C) with each row of `unit_table` (V, C): (N, V) float64, products in float32."""
+    return products(unit_table, vectors).astype(np.float64)
+
+
+def products(unit_table: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The same in the precision of the table: of 48 vectors and 49,152 rows, float64 takes as long as the products."""
     unit = unit_rows(np.asarray(vectors, dtype=np.float64)).astype(unit_table.dtype)  # (N, C)
-    return np.clip((unit @ unit_table.T).astype(np.float64), -1, 1)
+    found = unit @ unit_table.T
+    return np.clip(found, -1, 1, out=found)
 
 
 class Closest(NamedTuple):
@@ -74,12 +80,12 @@ class Closest(NamedTuple):
 
 def closest(vectors: np.ndarray, unit_table: np.ndarray, own: Sequence[int]) -> Closest:
     """Compare (N, C) with every row of `unit_table` (V, C); `own` names one row for each vector."""
-    cosines = cosines_with(unit_table, vectors)  # (N, V)
+    cosines = products(unit_table, vectors)  # (N, V)
     first = cosines.argmax(axis=1)  # (N,)
     each = np.arange(len(cosines))
     own_cosines = cosines[each, np.asarray(own, dtype=np.int64)]
     ranks = (cosines > own_cosines[:, None]).sum(axis=1) + 1
-    return Closest(first, cosines[each, first], ranks, own_cosines)
+    return Closest(first, cosines[each, first].astype(np.float64), ranks, own_cosines.astype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,9 @@ class Projection:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Coordinates of (N, C) on the axes: (N, K). Vectors that were not fitted are welcome."""
-        return (np.asarray(vectors, dtype=np.float64) - self.mean) @ self.axes.T
+        starts = range(0, max(1, len(vectors)), CHUNK)
+        rows = (np.asarray(vectors[start : start + CHUNK], dtype=np.float64) for start in starts)
+        return np.concatenate([(each - self.mean) @ self.axes.T for each in rows])
 
 
 def principal_axes(table: np.ndarray, k: int = 3) -> Projection:
@@ -120,9 +128,9 @@ def principal_axes(table: np.ndarray, k: int = 3) -> Projection:
     return Projection(mean, axes * np.where(largest < 0, -1, 1), explained)
 
 
-def embedding_table(gpt: GPT) -> np.ndarray:
-    """The vector of every token of the vocabulary, (V, C) float32."""
-    return gpt.token_embedding.weight.detach().float().cpu().numpy()
+def embedding_table(stack: Stack) -> np.ndarray:
+    """The vector of every token of the vocabulary as the first layer gets it, (V, C) float32, read-only."""
+    return read_only(stack.token_table)
 
 
 class Strips(NamedTuple):
@@ -132,24 +140,33 @@ class Strips(NamedTuple):
     vectors: np.ndarray  # (len(names), T, C)
 
 
-def strips(trace: Trace, stage: int) -> Strips:
+def strips(trace: Trace, stage: int, crossed: Trace | None = None, *, positions_added: bool = True) -> Strips:
     """What made the residual stream of `stage`: 0 is the embeddings, stage l the stream after block l - 1.
 
     In a model that normalises first, the strips before the last add up to the last. One that adds and then
-    normalises rescales the sum twice on its way, so that they do not.
+    normalises rescales the sum after each addition, so that they do not.
+
+    Args:
+        crossed: of a decoder, its cross-attention in the same pass, which comes between the other two.
+        positions_added: False where positions are rotary: then stage 0 is the token vectors alone.
 
     Raises:
         ValueError: for a stage that the model does not have.
     """
     if not 0 <= stage < len(trace.residual):
         raise ValueError(f"expected a stage from 0 to {len(trace.residual) - 1}, found {stage}")
-    if stage == 0:
+    if stage == 0 and not positions_added:
+        names, parts = ("token vector",), (trace.token_embeddings,)
+    elif stage == 0:
         names = ("token vector", "position vector", "their sum")
         parts = (trace.token_embeddings, trace.position_embeddings, trace.residual[0])
     else:
         block = stage - 1
         names = ("stream before", "attention adds", "feed-forward adds", "stream after")
         parts = (trace.residual[block], trace.attention_out[block], trace.ff_out[block], trace.residual[stage])
+        if crossed is not None:
+            names = ("stream before", "self-attention adds", "cross-attention adds", *names[2:])
+            parts = (*parts[:2], crossed.attention_out[block], *parts[2:])
     return Strips(names, np.stack(parts))
 
 

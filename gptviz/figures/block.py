@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from gptviz.figures import style
 from gptviz.figures.heatmap import assemble
+from gptviz.figures.masking import tick_tokens
 
 WIDTH = 340  # pixels: fits a phone
 WIDEST = 30  # pixels of the longest vector of the picture
@@ -23,6 +24,7 @@ READ, ADD, NORM = 20, 56, 76  # pixels from its top: what is read, what is added
 COLOURS = {"stream": "#0072b2", "attention": "#d55e00", "feed-forward": "#009e73"}
 LIGHT = "rgba(0,114,178,0.45)"  # what is read: it does not leave the stream
 CHOSEN = "#e69f00"
+MOST_TICKS = 12  # of an axis of counts
 NORM_LINE = {"color": "#7f7f7f", "width": 3}
 
 
@@ -179,13 +181,13 @@ def points(lengths: np.ndarray, order: str) -> dict[str, Any]:
 
 def bars(values: np.ndarray, tokens: Sequence[str], title: str, unit: str) -> go.Figure:
     """One bar a token: values (T,), shares from 0 to 1."""
-    axis = style.token_axis(tokens)
     names = [style.plotly_text(token) for token in tokens]
     trace = {
         "type": "bar", "x": list(range(len(tokens))), "y": values, "customdata": names,
         "marker": {"color": COLOURS["feed-forward"]},
         "hovertemplate": "%{customdata}<br>" + unit + " <b>%{y:.4f}</b><extra></extra>",
     }  # fmt: skip
+    axis = tick_tokens(tokens, most=24)
     return assemble([trace], title, 300, xaxis=axis, yaxis={"title": {"text": unit}, "range": [0, None]})
 
 
@@ -198,14 +200,18 @@ def times_active(times: np.ndarray, t: int, title: str) -> go.Figure:
         "hovertemplate": "active at %{x} tokens: <b>%{y} units</b><extra></extra>",
     }  # fmt: skip
     across = {"title": {"text": "tokens at which a unit is active"}, "range": [-0.6, t + 0.6]}
+    if t <= MOST_TICKS:
+        across["dtick"] = 1  # there is no half a token
     return assemble([trace], title, 300, xaxis=across, yaxis={"title": {"text": "units"}})
 
 
-def gains(found: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> go.Figure:
-    """Gain and bias of each norm by dimension: name -> two arrays (C,)."""
+def gains(found: dict[str, tuple[np.ndarray, np.ndarray | None]], title: str) -> go.Figure:
+    """Gain, and bias where there is one, of each norm by dimension: name -> two arrays (C,)."""
     traces = []
     for name, (gain, bias) in found.items():
         for what, values, symbol in (("gain", gain, "circle"), ("bias", bias, "x-thin-open")):
+            if values is None:
+                continue
             traces.append(
                 {
                     "type": "scatter",
@@ -217,4 +223,13 @@ def gains(found: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> go.Fig
                     "hovertemplate": f"{what}, {name}<br>dimension %{{x}}: <b>%{{y:.5f}}</b><extra></extra>",
                 }
             )
-    return assemble(traces, title, 340, showlegend=True, xaxis={"title": {"text": "dimension"}}, yaxis={})
+    return assemble(
+        traces,
+        title,
+        360,
+        showlegend=True,
+        xaxis={"title": {"text": "dimension"}},
+        yaxis={},
+        margin={"l": 8, "r": 8, "t": 84, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+    )

@@ -16,13 +16,19 @@ import plotly.graph_objects as go
 from gptviz.figures import style
 from gptviz.figures.heatmap import assemble, label
 from gptviz.figures.masking import tick_tokens
-from gptviz.figures.matrix import LEAST_CELL, cell, cell_size, frame, matrix
+from gptviz.figures.matrix import Matrix, matrix
 
 BEFORE, AFTER, PREDICTED = style.CATEGORICAL[0], style.CATEGORICAL[4], style.CATEGORICAL[1]
 LEAST_BAR = 14  # pixels of a position: where a sentence needs more than its place has, it is scrolled
 HALF_PAGE = 360  # pixels that the cells of a matrix take, of two that stand side by side
 CELL = 40  # pixels of a row of a map
+FRAME = "#e69f00"  # told from the scale by everybody, on a light and on a dark page
+LEGEND = {  # over the chart, and under the buttons that a phone shows there
+    "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+    "margin": {"l": 8, "r": 8, "t": 80, "b": 8},
+}
 MOST_NUMBERS = 8  # columns of a map whose cells have room for their numbers
+FEW_DECADES, MOST_TICKS = 3, 8  # of a loss
 DECADES = 1.0  # the least that a scale of norms spans, so that equal ones do not look different
 DARKEST = -4.0  # decades under the largest norm that are told apart; what is smaller is the darkest
 
@@ -52,6 +58,7 @@ def loss_bars(
         xaxis=ticks | {"title": {"text": "target: the token that came"}},
         yaxis={"title": {"text": "nats"}, "rangemode": "tozero"},
         barmode="group",
+        **LEGEND,
         bargap=0.25,
         bargroupgap=0,
     )
@@ -118,7 +125,7 @@ def logit_bars(tokens: Sequence[str], gradient: np.ndarray, target: int | None) 
         [bars],
         "",
         100 + 28 * len(tokens),
-        xaxis={"title": {"text": "∂loss / ∂logit = p − onehot"}, "range": [-1.3 * most, 1.3 * most]},
+        xaxis={"title": {"text": "∂loss / ∂logit = p − onehot"}, "range": [-1.7 * most, 1.7 * most]},
         yaxis=named(names) | {"range": [len(tokens) - 0.5, -0.5]},
         bargap=0.25,
         showlegend=False,
@@ -134,30 +141,23 @@ def named(names: Sequence[str]) -> dict[str, Any]:
 def signed(value: float) -> str:
     """With its sign and three digits after the point, unless it is smaller than that."""
     text = f"{value:+.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:+.1e}"
-    return text.replace("-", "−")
+    return style.minus(text)
 
 
 def attention_pair(
     weights: np.ndarray, gradient: np.ndarray, tokens: Sequence[str], name: str
-) -> tuple[go.Figure, go.Figure]:
+) -> tuple[Matrix, Matrix]:
     """One head's weights and a gradient on them, (T, T) twice, cell by cell alike, to stand side by side.
 
     What lies in the future of a query is drawn as masked. Weights are on a scale from 0 to 1, the gradient on one that
     is centred on 0.
     """
     seen, axes = np.tri(len(tokens), dtype=bool), ("queries", "keys")
-    pair = (
-        matrix(np.where(seen, weights, -np.inf), tokens, tokens, title="weights A", signed=False, limit=1.0, axes=axes),
-        matrix(np.where(seen, gradient, -np.inf), tokens, tokens, title=name, signed=True, axes=axes),
+    weights, gradient = (np.where(seen, values, -np.inf) for values in (weights, gradient))
+    return (
+        matrix(weights, tokens, tokens, title="weights A", signed=False, limit=1.0, axes=axes, room=HALF_PAGE),
+        matrix(gradient, tokens, tokens, title=name, signed=True, axes=axes, room=HALF_PAGE),
     )
-    size = cell_size(len(tokens), len(tokens))
-    smaller = min(size, max(LEAST_CELL, HALF_PAGE / len(tokens)))
-    for figure in pair:
-        figure.layout.width -= len(tokens) * (size - smaller)
-        figure.layout.height -= len(tokens) * (size - smaller)
-        if smaller < size:
-            figure.data[-1].texttemplate = None
-    return pair
 
 
 def norm_span(*values: np.ndarray) -> tuple[float, float]:
@@ -210,7 +210,7 @@ def norm_map(
     values = np.asarray(values, dtype=np.float64)
     cells = {
         "type": "heatmap",
-        "z": log_norms(values),
+        "z": np.where(values == 0, span[0], log_norms(values)),
         "zmin": span[0],
         "zmax": span[1],
         "colorscale": style.SEQUENTIAL,
@@ -228,17 +228,23 @@ def norm_map(
         [cells],
         title,
         90 + (30 if title else 0) + CELL * len(rows),
-        xaxis=named(columns) | {"title": {"text": axes[1]}},
-        yaxis=named(rows) | {"title": {"text": axes[0]}, "autorange": "reversed"},
-        shapes=[frame(cell(*framed))] if framed else [],
+        xaxis=named(columns) | {"title": {"text": axes[1]}, "range": [-0.5, len(columns) - 0.5]},
+        yaxis=named(rows) | {"title": {"text": axes[0]}, "range": [len(rows) - 0.5, -0.5]},
+        shapes=[frame(*framed)] if framed else [],
     )
+
+
+def frame(row: int, column: int) -> dict[str, Any]:
+    """A line around one cell."""
+    edges = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    return {"type": "rect", "line": {"width": 2.5, "color": FRAME}} | edges
 
 
 def three_digits(value: float) -> str:
     """A norm in its cell."""
     if value == 0 or 1e-3 <= value < 1e3:
         return f"{value:.3g}"
-    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.0e}".replace("e-0", "e−").replace("e+0", "e")
 
 
 def rate_curve(
@@ -248,7 +254,7 @@ def rate_curve(
 
     Args:
         rates: R learning rates, rising.
-        losses: (R,) mean loss after the step; a gap where it is not finite.
+        losses: (R,) mean loss after the step; a gap where it is not finite, or 0.
         before: mean loss without a step, above 0.
         slope: the predicted loss is before - rate * slope; its line ends where that is no longer above 0.
         chosen: a learning rate to mark.
@@ -258,23 +264,37 @@ def rate_curve(
     straight = before - fine * slope
     lowest = np.nanmin(np.append(losses[np.isfinite(losses)], before))
     straight[straight < lowest / 4] = np.nan
-    hover = "learning rate %{x:.3g}<br>%{fullData.name} <b>%{y:.4f}</b> nats"
+    hover = "learning rate %{x:.3g}<br>%{fullData.name} <b>%{y:.4g}</b> nats"
     unchanged, ends = {"color": BEFORE, "width": 2}, [rates[0], rates[-1]]
     predicted, taken = {"color": PREDICTED, "dash": "dot", "width": 3}, {"color": AFTER, "width": 3}
     points = {"mode": "lines+markers", "marker": {"size": marker_sizes(rates, chosen)}}
-    every = [digit * 10.0**power for power in range(-6, 9) for digit in (1, 2, 5)]
-    texts = [f"{tick:g}" for tick in every]
+    ticks = loss_ticks(np.concatenate([losses, [before], straight]))
     return assemble(
         [
             line_of(ends, np.array([before] * 2), "before", unchanged, hover),
             line_of(fine, straight, "first-order prediction", predicted, hover),
-            line_of(rates, losses, "after the step", taken, hover) | points,
+            line_of(rates, np.where(losses > 0, losses, np.nan), "after the step", taken, hover) | points,
         ],
         "",
         380,
         xaxis={"type": "log", "title": {"text": "learning rate"}, "exponentformat": "power", "dtick": 1},
-        yaxis={"type": "log", "title": {"text": "loss, nats"}, "tickvals": every, "ticktext": texts},
+        yaxis={"type": "log", "title": {"text": "loss, nats"}, **ticks},
+        **LEGEND,
     )
+
+
+def loss_ticks(values: np.ndarray) -> dict[str, Any]:
+    """Ticks of a logarithmic axis: 1, 2 and 5 over a few decades, powers of ten, and not all of them, over many."""
+    values = values[np.isfinite(values) & (values > 0)]
+    low, high = (math.floor(math.log10(end)) for end in (values.min(), values.max())) if len(values) else (0, 0)
+    digits, step = ((1, 2, 5), 1) if high - low < FEW_DECADES else ((1,), math.ceil((high - low) / MOST_TICKS))
+    ticks = [digit * 10.0**power for power in range(low, high + 2, step) for digit in digits]
+    return {"tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
+
+
+def tick_text(value: float) -> str:
+    """A round number at an axis."""
+    return f"{value:,g}" if 1e-3 <= value < 1e6 else f"10<sup>{style.minus(f'{math.log10(value):.0f}')}</sup>"
 
 
 def marker_sizes(rates: Sequence[float], chosen: float | None) -> list[int]:

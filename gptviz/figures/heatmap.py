@@ -57,9 +57,10 @@ def heatmap(
     values, masked = checked(values, queries, keys, masked)
     shown, grey = split_masked(values, masked)
     sign = "" if scale == "sequential" else "+"
-    written = "%{z:" + sign + ".2f}" if max(values.shape) <= MOST_NUMBERS else None
     below = [mask_layer(grey)] if grey.any() else []
-    traces = [*below, layer(shown, hover(unit, sign + ".6f"), texttemplate=written)]
+    traces = [*below, layer(shown, hover(unit, sign + ".6f"))]
+    if max(values.shape) <= MOST_NUMBERS:
+        traces[-1] |= {"texttemplate": "%{text}", "text": style.cell_texts(shown, sign + ".2f")}
     return assemble(
         traces,
         title,
@@ -146,9 +147,7 @@ def split_masked(values: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np
     return np.where(grey, np.float32(np.nan), values), grey
 
 
-def layer(
-    values: np.ndarray, template: str, *, x0: float = 0, y0: float = 0, extra: str = "", texttemplate: str | None = None
-) -> dict[str, Any]:
+def layer(values: np.ndarray, template: str, *, x0: float = 0, y0: float = 0, extra: str = "") -> dict[str, Any]:
     """One matrix with its first cell at (x0, y0), on the shared colour axis."""
     return {
         "type": "heatmap",
@@ -158,7 +157,6 @@ def layer(
         "coloraxis": "coloraxis",
         "hoverongaps": False,
         "hovertemplate": f"{template}<extra>{literal(extra)}</extra>",
-        "texttemplate": texttemplate,
     }
 
 

@@ -42,7 +42,7 @@ def product_bars(products: np.ndarray, running: np.ndarray) -> go.Figure:
         "hovertemplate": "up to dimension %{x}<br>sum <b>%{y:+.6g}</b><extra></extra>",
     }
     score = {
-        "text": f"score {running[-1]:+.4g}".replace("-", "−"),
+        "text": style.minus(f"attention score {running[-1]:+.4g}"),
         "x": places[-1],
         "y": float(running[-1]),
         "xanchor": "right",
@@ -57,7 +57,7 @@ def product_bars(products: np.ndarray, running: np.ndarray) -> go.Figure:
         xaxis={"title": {"text": "dimension of the head"}, "range": [-0.6, len(products) - 0.4], "showgrid": False},
         yaxis={"title": {"text": "product and sum"}, "zeroline": True},
         annotations=[score],
-        margin={"l": 8, "r": 8, "t": 40, "b": 8},
+        margin={"l": 8, "r": 8, "t": 64, "b": 8},
     )
 
 

@@ -116,7 +116,7 @@ def change_bars(masked: np.ndarray, unmasked: np.ndarray, tokens: Sequence[str])
 def change_text(change: float) -> str:
     """A change of probability, three digits after the point unless it is smaller than that."""
     text = f"{change:+.3f}" if abs(change) >= 0.0005 or change == 0 else f"{change:+.1e}"
-    return text.replace("-", "−")
+    return style.minus(text)
 
 
 def probability_bars(

@@ -1,34 +1,78 @@
-"""Any matrix as a picture in which a cell is a square of one size: rows down, columns across, shape in the title.
+"""Any matrix as a picture in which a cell is a square of one size: rows down, columns across, names at the sides.
 
-The figure has a width and a height of its own, in pixels, and is meant to be scrolled where it is larger than its
-place (`ui.plot_matrix`). Takes arrays and labels; knows nothing about models, pages or where the numbers came from.
-Shapes: N rows, M columns.
+The picture has a size of its own, in pixels, and is scrolled where it is larger than its place, its names always in
+view (`ui.plot_matrix`, `ui/assets/matrix.js`). Here it is only described. Takes arrays and labels; knows nothing about
+models, pages or where the numbers came from. Shapes: N rows, M columns.
 """
 
 from __future__ import annotations
 
-import html
-import math
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from gptviz.figures import style
-from gptviz.figures.heatmap import BARE, MASKED_COLOUR, assemble, label, literal
+from gptviz.figures.heatmap import LONGEST_LABEL
 
 Frame = tuple[range, range]
 """A rectangle of cells: its rows, its columns."""
 
-FRAME = "#e69f00"  # told from both scales by everybody, on a light and on a dark page
 LEAST_CELL, LARGEST_CELL = 12, 44  # pixels
 ROOM = 480  # pixels that the longer side takes while its cells are between the two
 LEAST_NUMBER = 38  # pixels of a cell that holds its value
-CHARACTER = 7.2  # pixels of a character on an axis
-MOST_CLICKS = 1600  # cells that get a point to click; more would slow the browser down
-TITLE_CHARACTER = 8.6  # of the title
-TOP = 66  # pixels for the title and the colour bar
+ONE_OF = {"queries": "query", "keys": "key", "tokens": "token"}  # what one row or column is called on hover
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A matrix and how it is to be drawn; see `matrix`, which makes it."""
+
+    values: np.ndarray  # (N, M) float32; -inf is masked, NaN is empty
+    rows: tuple[str, ...]  # N names, as they are shown
+    columns: tuple[str, ...]  # M names
+    title: str
+    axes: tuple[str, str]  # what rows and columns are
+    signed: bool
+    limit: float  # where the colours end
+    marked: tuple[Frame, ...]
+    size: int  # pixels of a side of a cell
+
+    def encode(self, name: str, clickable: bool) -> bytes:
+        """What the browser draws: <u32 little-endian length of the header><header, JSON><values, float32>.
+
+        Args:
+            name: of the file that it is saved as; clickable: a click says which cell was meant.
+        """
+        header = {
+            "name": name,
+            "clickable": clickable,
+            "title": self.title,
+            "shape": " × ".join(map(counted, (self.rows, self.columns), self.axes)),
+            "rows": self.rows,
+            "columns": self.columns,
+            "axes": self.axes,
+            "one": [ONE_OF.get(axis, "") for axis in self.axes],
+            "size": self.size,
+            "numbers": self.size >= LEAST_NUMBER,
+            "signed": self.signed,
+            "frames": [[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in self.marked],
+        }
+        text = json.dumps(header | self.colours()).encode()
+        return len(text).to_bytes(4, "little") + text + self.values.astype("<f4").tobytes()
+
+    def colours(self) -> dict[str, Any]:
+        """The scale, its ends, and what is written at them: where values go on beyond an end, it says so."""
+        ends = [-self.limit, 0.0, self.limit] if self.signed else [0.0, self.limit]
+        found = np.abs(self.values[np.isfinite(self.values)]).max(initial=0)
+        beyond = {-self.limit: "≤ ", self.limit: "≥ "} if found > 1.0001 * self.limit else {}
+        return {
+            "colours": style.DIVERGING if self.signed else style.SEQUENTIAL,
+            "ends": [ends[0], ends[-1]],
+            "ticks": [[end, beyond.get(end, "") + style.minus(f"{end:.3g}")] for end in ends],
+        }
 
 
 def matrix(
@@ -43,8 +87,8 @@ def matrix(
     axes: tuple[str, str] = ("", ""),
     room: int = ROOM,
     rows_are_ours: bool = False,
-) -> go.Figure:
-    """One matrix, its shape behind its title, the exact value on hover.
+) -> Matrix:
+    """One matrix, its shape beside its title, the exact value on hover.
 
     Args:
         values: (N, M); -inf is drawn grey, as masked; NaN stays empty.
@@ -53,33 +97,41 @@ def matrix(
         signed: True for a diverging scale centred on 0; False for a sequential one that begins at 0.
         limit: where the scale ends; the largest absolute value if not given. Give pictures that are compared one.
         marked: cells to frame; see `cell`, `row` and `column`.
-        axes: what rows and what columns are, in the plural, for the title and on hover.
+        axes: what rows and what columns are, in the plural, at the sides and on hover.
         room: pixels that the longer side takes, as far as cells can become smaller.
         rows_are_ours: the names of rows are words of the page and no tokens: their spaces stay spaces, none is cut.
 
     Raises:
         ValueError: if names and values do not fit, or an unsigned matrix has a value under 0.
     """
-    shown, grey = checked(values, rows, columns, signed)
-    largest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
-    size = cell_size(*shown.shape, room)
-    row_names = [literal(name) if rows_are_ours else label(name) for name in rows]
-    column_names = [label(name) for name in columns]
-    edges = margins(row_names, column_names)
-    across, down = axis(column_names, size), axis(row_names, size)
-    counts = (f"{len(names)} {name}".strip() for names, name in zip((rows, columns), axes, strict=True))
-    name = f"{title} ({' × '.join(counts)})"
-    return assemble(
-        [*([masked(grey)] if grey.any() else []), cells(shown, signed, axes, size)],
-        name,
-        round(len(rows) * size) + edges["t"] + edges["b"],
-        width=max(round(len(columns) * size) + edges["l"] + edges["r"], round(TITLE_CHARACTER * len(name)), 260),
-        coloraxis=colours(signed, limit or largest, largest),
-        margin=edges,
-        shapes=[frame(place) for place in marked or ()],
-        xaxis=across | {"constrain": "domain", "constraintoward": "left"},
-        yaxis=down | {"range": down["range"][::-1], "scaleanchor": "x", "constrain": "domain"},
+    if np.shape(values) != (len(rows), len(columns)):
+        raise ValueError(f"expected values of shape ({len(rows)}, {len(columns)}), found {np.shape(values)}")
+    shown = np.asarray(values, dtype=np.float32)
+    finite = shown[np.isfinite(shown)]
+    if not signed and (finite < 0).any():
+        raise ValueError(f"expected no value under 0, found {finite.min():g}; draw it with signed=True")
+    return Matrix(
+        shown,
+        tuple(rows) if rows_are_ours else tuple(map(label, rows)),
+        tuple(map(label, columns)),
+        title,
+        axes,
+        signed,
+        float(limit or np.abs(finite).max(initial=0) or 1),
+        tuple(marked or ()),
+        cell_size(*shown.shape, room),
     )
+
+
+def counted(names: Sequence[str], axis: str) -> str:
+    """How many rows or columns there are, and of what."""
+    return f"{len(names)} {ONE_OF.get(axis, axis) if len(names) == 1 else axis}".strip()
+
+
+def label(token: str) -> str:
+    """A token at a side: white space visible, cut if very long."""
+    text = style.visible(token)
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 
 
 def numbers(n: int) -> list[str]:
@@ -102,125 +154,6 @@ def column(index: int, values: np.ndarray) -> Frame:
     return range(values.shape[0]), range(index, index + 1)
 
 
-def checked(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], signed: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values (N, M) in float32, NaN where they were -inf, and where that was; or a `ValueError`."""
-    if np.shape(values) != (len(rows), len(columns)):
-        raise ValueError(f"expected values of shape ({len(rows)}, {len(columns)}), found {np.shape(values)}")
-    grey = np.isneginf(values)
-    shown = np.where(grey, np.nan, values).astype(np.float32)
-    if not signed and (shown < 0).any():
-        raise ValueError(f"expected no value under 0, found {np.nanmin(shown):g}; draw it with signed=True")
-    return shown, grey
-
-
-def cell_size(rows: int, columns: int, room: int = ROOM) -> float:
+def cell_size(rows: int, columns: int, room: int = ROOM) -> int:
     """Pixels of a side of a cell: as large as there is room for, and never so small that it is lost."""
-    return min(max(room / max(rows, columns, 1), LEAST_CELL), LARGEST_CELL)
-
-
-def cells(values: np.ndarray, signed: bool, axes: tuple[str, str], size: float) -> dict[str, Any]:
-    """The numbers themselves."""
-    sign, (down, across) = "+" if signed else "", (f"{literal(name)} " if name else "" for name in axes)
-    return {
-        "type": "heatmap",
-        "z": values,
-        "coloraxis": "coloraxis",
-        "hoverongaps": False,
-        "hovertemplate": f"{down}%{{y}}<br>{across}%{{x}}<br><b>%{{z:{sign}.6g}}</b><extra></extra>",
-        "texttemplate": "%{z:.2f}" if size >= LEAST_NUMBER else None,
-    }
-
-
-def masked(grey: np.ndarray) -> dict[str, Any]:
-    """Cells of -inf, in one flat grey."""
-    return {
-        "type": "heatmap",
-        "z": np.where(grey, np.float32(1), np.float32(np.nan)),
-        "colorscale": [[0, MASKED_COLOUR], [1, MASKED_COLOUR]],
-        "showscale": False,
-        "hoverongaps": False,
-        "hovertemplate": "%{y}<br>%{x}<br>masked<extra></extra>",
-    }
-
-
-def colours(signed: bool, limit: float, largest: float) -> dict[str, Any]:
-    """The scale, with a small bar under the title: at the side it would scroll away. It says where values go on."""
-    ends = [-limit, 0, limit] if signed else [0, limit]
-    beyond = {-limit: "≤ ", limit: "≥ "} if largest > 1.0001 * limit else {}
-    return {
-        "colorscale": style.DIVERGING if signed else style.SEQUENTIAL,
-        "cmin": ends[0],
-        "cmax": limit,
-        "colorbar": {
-            "orientation": "h",
-            "lenmode": "pixels",
-            "len": 190,
-            "thickness": 8,
-            "x": 0,
-            "xanchor": "left",
-            "xpad": 0,
-            "y": 1,
-            "yanchor": "bottom",
-            "ypad": 4,
-            "tickvals": ends,
-            "ticktext": [beyond.get(end, "") + f"{end:.3g}".replace("-", "−") for end in ends],
-            "ticklabelposition": "outside top",
-            "tickfont": {"size": style.SMALL_FONT_SIZE},
-            "outlinewidth": 0,
-        },
-    }
-
-
-def clickable(figure: go.Figure) -> go.Figure:
-    """Put an unseen point on every cell of a matrix, in place, and return it: Streamlit reports no click on a cell.
-
-    Its x is the column and its y the row. Larger matrices than `MOST_CLICKS` cells stay as they are.
-    """
-    shown = figure.data[-1]
-    rows, columns = shown.z.shape
-    if rows * columns > MOST_CLICKS:
-        return figure
-    down, across = (index.ravel() for index in np.indices(shown.z.shape))
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": across,
-        "y": down,
-        "customdata": shown.z.ravel(),
-        "marker": {"symbol": "square", "size": math.floor(cell_size(rows, columns)), "opacity": 0},
-        "hovertemplate": shown.hovertemplate.replace("%{z", "%{customdata"),
-        "showlegend": False,
-    }
-    return go.Figure({"data": [*figure.data, points], "layout": figure.layout}, _validate=False)
-
-
-def frame(place: Frame) -> dict[str, Any]:
-    """A line around cells."""
-    rows, columns = place
-    edges = {"x0": columns.start, "x1": columns.stop, "y0": rows.start, "y1": rows.stop}
-    return {"type": "rect", "line": {"width": 2.5, "color": FRAME}} | {key: at - 0.5 for key, at in edges.items()}
-
-
-def axis(names: Sequence[str], size: float) -> dict[str, Any]:
-    """Integer positions that read as names, as many of them as fit."""
-    least = 15 if any(len(name) > 3 or not name.isdigit() for name in names) else 26  # tokens are turned, numbers not
-    return {
-        "range": [-0.5, len(names) - 0.5],
-        "labelalias": {str(i): name for i, name in enumerate(names)},
-        "tick0": 0,
-        "dtick": max(1, math.ceil(least / size)),
-        "tickfont": {"size": style.SMALL_FONT_SIZE},
-        **BARE,
-        "automargin": False,
-    }
-
-
-def margins(rows: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
-    """Pixels around the cells, made for the names: Plotly's own would take them from the cells."""
-    left, below = (
-        round(14 + CHARACTER * max((len(html.unescape(name)) for name in names), default=0))
-        for names in (rows, columns)
-    )
-    return {"l": left, "r": 14, "t": TOP, "b": below}
+    return min(max(room // max(rows, columns, 1), LEAST_CELL), LARGEST_CELL)

@@ -75,22 +75,22 @@ def picture(
     )
 
 
-def distance_lines(learned: tuple[np.ndarray, ...], fixed: tuple[np.ndarray, ...]) -> go.Figure:
-    """Cosine of two position vectors by their distance: mean, lowest and highest, (P,) each, for two tables."""
-    names = (("learned by this model", LEARNED, learned), ("sines and cosines", FIXED, fixed))
+def distance_lines(learned: tuple[np.ndarray, ...] | None, fixed: tuple[np.ndarray, ...]) -> go.Figure:
+    """Cosine of two position vectors by their distance: mean, lowest and highest, (P,) each, for two tables or one."""
+    names = [("learned by this model", LEARNED, learned), ("sines and cosines", FIXED, fixed)][learned is None :]
     traces = [
         trace
         for name, colour, (mean, lowest, highest) in names
         for trace in (style.area(range(len(mean)), lowest, highest, colour), line(mean, colour, name))
     ]
-    least = min(0.0, float(learned[1].min()), float(fixed[1].min()))
+    least = min(0.0, *(float(lowest.min()) for _, _, (_, lowest, _) in names))
     return assemble(
         traces,
         "",
         360,
         xaxis={"title": {"text": "distance of two positions"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "cosine"}, "range": [least - 0.03, 1.05]},
-        margin={"l": 8, "r": 8, "t": 40, "b": 8},
+        margin={"l": 8, "r": 8, "t": 64, "b": 8},  # a phone shows the chart's buttons above the legend
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from gptviz.view.text import visible
@@ -40,6 +42,7 @@ FONT_SIZE = 14  # labels and tokens
 SMALL_FONT_SIZE = 12
 GRID = "rgba(128,128,128,0.25)"  # seen on white and on black
 TRANSPARENT = "rgba(0,0,0,0)"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Streamlit puts the strongest text colour of its theme, light or dark, in the place of this very colour. Anywhere else
 # it is what it says: nearly black.
 INK = "#000037"
@@ -67,6 +70,22 @@ def area(x: Sequence[float], lowest: Sequence[float], highest: Sequence[float], 
 def plotly_text(token: str) -> str:
     """A token for labels and hover texts: visible, and none of it read as the little HTML that Plotly knows."""
     return html.escape(visible(token), quote=False)
+
+
+def minus(text: str) -> str:
+    """A number, written by Python, as people read it: with the true minus sign, which is as wide as a plus."""
+    return text.replace("-", "−")
+
+
+def cell_texts(values: np.ndarray, form: str) -> list[list[str]]:
+    """What stands in the cells of a small matrix, (N, M); nothing where there is no number. Plotly writes hyphens."""
+    return [[minus(f"{v:{form}}") if math.isfinite(v) else "" for v in row] for row in values.tolist()]
+
+
+def scientific(value: float) -> str:
+    """A positive number of any size: 1.5·10⁻⁶; 0 as it is."""
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}·10{str(int(power)).translate(RAISED)}" if value else "0"
 
 
 def token_axis(tokens: Sequence[str], **changes: object) -> dict:

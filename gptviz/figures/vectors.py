@@ -16,11 +16,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gptviz.figures import style
+from gptviz.figures.heatmap import label
 
 MOST_ROWS = 48  # tokens in one picture: more could not be told apart
 MOST_LABELS = 20  # tokens named on the map; of a longer sentence only the chosen one is
 MOST_NUMBERS = 8  # tokens up to which a cosine is written into its cell
-LONGEST_LABEL = 14  # characters of a token on an axis
 ACCENT = "#d55e00"  # the sentence, and what is chosen in it
 KINDS = ("#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f")  # not the colour of the sentence
 BELOW = 112  # pixels under a picture for its axis and its colour bar
@@ -136,7 +136,9 @@ def similarity(cosines: np.ndarray, tokens: Sequence[str], title: str = "") -> g
         "margin": MARGIN | {"b": BELOW},
     }
     few = len(tokens) <= MOST_NUMBERS
-    return assemble([cells | ({"texttemplate": "%{z:.2f}"} if few else {})], layout, 440 if few else 560, title)
+    if few:
+        cells |= {"texttemplate": "%{text}", "text": style.cell_texts(cosines, ".2f")}
+    return assemble([cells], layout, 440 if few else 560, title)
 
 
 def neighbours(
@@ -160,7 +162,7 @@ def neighbours(
         "y": list(range(len(tokens))),
         "orientation": "h",
         "marker": {"color": [ACCENT if mark else KINDS[1] for mark in own]},
-        "text": [f"{value:.3f}" for value in cosines],
+        "text": [style.minus(f"{value:.3f}") for value in cosines],
         "textposition": "outside",
         "cliponaxis": False,
         "hovertemplate": "%{y}<br>cosine <b>%{x:.6f}</b><extra></extra>",
@@ -208,7 +210,8 @@ def vocabulary_map(cloud: Cloud, sentence: Sentence, ringed: Sequence[int] = ())
     traces = [vocabulary_points(cloud, kind) for kind in np.unique(cloud.kinds)]
     if len(ringed):
         traces.append(rings(cloud, list(ringed)))
-    traces += [steps(sentence), sentence_points(sentence)]
+    moved = sentence.names[0] != sentence.names[1]
+    traces += [*([steps(sentence)] if moved else []), sentence_points(sentence)]
     what = " of the variance" if axes == 2 else ""  # in space a long title would leave the picture
     titles = [f"axis {i + 1} ({share:.1%}{what})" for i, share in enumerate(cloud.explained)]
     layout = {"legend": {"itemsizing": "constant"}, "hovermode": "closest"}
@@ -302,7 +305,7 @@ def name_points(sentence: Sentence) -> list[dict[str, Any]]:
     named.sort(key=lambda i: i == sentence.chosen)  # the chosen one last, over the others
     return [
         dict(zip("xyz", sentence.after[i].tolist(), strict=False))
-        | {"text": cut(sentence.tokens[i]), "showarrow": False, "yshift": 18, "font": {"size": 13, "color": "white"}}
+        | {"text": label(sentence.tokens[i]), "showarrow": False, "yshift": 18, "font": {"size": 13, "color": "white"}}
         | {"bgcolor": ACCENT if i == sentence.chosen else "rgba(60,60,60,0.8)", "borderpad": 2}
         for i in named
     ]
@@ -330,7 +333,7 @@ def looks(titled: bool) -> dict[str, Any]:
 def token_axis(tokens: Sequence[str], starts: Sequence[int] = (0,), *, down: bool = False) -> dict[str, Any]:
     """Integer positions that read as tokens, so that two equal ones stay apart; token 0 is at each of `starts`."""
     ends = [-0.5, len(tokens) - 0.5]
-    names = [cut(token) for token in tokens]
+    names = [label(token) for token in tokens]
     return {
         "range": ends[::-1] if down else ends,
         "labelalias": {str(start + i): name for start in starts for i, name in enumerate(names)},
@@ -343,9 +346,3 @@ def token_axis(tokens: Sequence[str], starts: Sequence[int] = (0,), *, down: boo
         "ticks": "",
         "automargin": True,
     }
-
-
-def cut(token: str) -> str:
-    """A token for a small place: white space visible, shortened if it is long, never interpreted."""
-    text = style.visible(token)
-    return style.plotly_text(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…")

@@ -8,27 +8,25 @@ the browser may still have an owner's old text while a newer choice is on its wa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
 
-PAGES = {  # URL path of a page -> the names that it shows; those of "" are shared by pages
-    "": ("layer", "head"),
-    "tokens": ("emb_token", "emb_stage", "emb_dims", "emb_unit"),
-    "attention": ("view", "summed", "att_show", "att_over", "att_words", "att_first", "att_levels", "att_at"),
-    "masked": ("mask_view", "mask_at"),
-    "inside-head": ("head_stage", "head_query", "head_key", "head_unscaled", "head_unmasked"),
-    "inside-block": ("block_token",),
-    "next-token": (
-        "next_ids", "next_temperature", "next_top_k", "next_top_p", "next_seed", "next_amount", "next_n", "next_over",
-        "next_row", "next_at",
-    ),
-    "loss-gradient": ("loss_at", "loss_norms", "loss_on", "loss_optimizer", "loss_rate", "loss_curve", "loss_run"),
-}  # fmt: skip
-OF_A_SENTENCE = ("next_ids", "next_at", "mask_at", "loss_at", "block_token")  # each sentence has its own
+from gptviz.places import PAGES
+
+OF_A_SENTENCE = {  # kind of model -> names; each sentence that such a model reads has its own
+    "gpt": ("next_ids", "next_at", "mask_at", "loss_at", "block_token"),
+    "transformer": ("step", "reference", "forced_at", "beam_node"),
+}
+LATE = 5.0  # seconds that a value may take to the browser; a page that ends early has no end of its run
 MOST_SENTENCES = 20  # that a session remembers these of
 Value = TypeVar("Value")
+make_steps = st.components.v2.component(
+    "gptviz_history", js=(Path(__file__).parent / "assets" / "history.js").read_text(encoding="utf-8")
+)
 
 
 class Kept(dict[str, str]):
@@ -41,7 +39,7 @@ class Kept(dict[str, str]):
             KeyError: for a name that no owner would put into the address.
         """
         if not any(name in names for names in PAGES.values()):
-            raise KeyError(f"expected a name from PAGES in {__name__}, found {name!r}; add it to those of its page")
+            raise KeyError(f"expected a name from gptviz.places.PAGES, found {name!r}; add it to those of its page")
         super().__setitem__(name, "" if value in (None, 0) else str(value))
 
 
@@ -56,12 +54,13 @@ def own(page: str) -> None:
     st.session_state["kept_page"] = page
     with st.container(key="address"):
         st.html("<style>.st-key-address { display: none }</style>")
-        for path, names in PAGES.items():
-            for name in names:
-                if path in ("", page) or here.get(name) or name in linked_to:
-                    if name in here:
-                        st.session_state[name] = here[name]
-                    here[name] = st.text_input(name, key=name, bind="query-params")
+        make_steps(key="history")
+        mine = {*PAGES[""], *PAGES.get(page, ())}
+        for name in dict.fromkeys(name for names in PAGES.values() for name in names):
+            if name in mine or here.get(name) or name in linked_to:
+                if name in here:
+                    st.session_state[name] = here[name]
+                here[name] = st.text_input(name, key=name, bind="query-params")
 
 
 def put_right(name: str) -> None:
@@ -83,17 +82,19 @@ def linked(
     default: Value,
     read: Callable[[str], Value],
     write: Callable[[Value], str] = str,
+    spelt_out: bool = False,
     **options: Any,
 ) -> Value:
     """A widget whose value is part of the link.
 
     Args:
         widget: such as `st.slider`; it gets `label`, `given` and `options`, but no value and no on_change.
-        key: its name in the address, one of `PAGES`.
+        key: its name in the address, one of `gptviz.places.PAGES`.
         default: what it shows while the address has nothing.
         read: from the text in the address to the value; raises ValueError for a text that means none, which is then
             forgotten.
         write: from the value to the text.
+        spelt_out: a chosen default is in the address, too, as other pages that show this name begin with another one.
     """
     value, shown = default, shown_as(key)
     if text := kept().get(key):
@@ -103,31 +104,57 @@ def linked(
             put_right(key)
     drawn = st.session_state.get("kept_page"), repr(given)  # elsewhere it is another widget, which has no value yet
     if st.session_state.get(shown) != value or st.session_state.get(f"{key}_drawn") != drawn:
-        st.session_state[shown] = value  # setting it anyway would undo a click that is on its way
+        send(shown, value)  # setting it anyway would undo a click that is on its way
     st.session_state[f"{key}_drawn"] = drawn
-    return widget(label, *given, key=shown, on_change=keep_shown, args=(key, default, write), **options)
+    unsaid = None if spelt_out else default
+    return widget(label, *given, key=shown, on_change=keep_shown, args=(key, unsaid, write), **options)
+
+
+def send(shown: str, value: object) -> None:
+    """Let a widget show a value, and note what the browser has instead of it until the run has come to its end."""
+    if shown in st.session_state:
+        sent = st.session_state.setdefault("sent", {})
+        sent[shown] = st.session_state[shown], time.monotonic()
+    st.session_state[shown] = value
+
+
+def arrived() -> None:
+    """For the router, at the end of a run: the browser has got what was sent."""
+    st.session_state.pop("sent", None)
+
+
+def is_late(shown: str, value: object) -> bool:
+    """Whether the browser says of a widget what it had before a value was sent that it has not got yet.
+
+    A run that a quick press interrupts sends nothing more, and the press brings the old values of all widgets along.
+    """
+    before, when = st.session_state.get("sent", {}).get(shown, (None, -LATE))
+    return time.monotonic() - when < LATE and value == before
 
 
 def keep_shown(name: str, default: Value, write: Callable[[Value], str]) -> None:
     """The visitor chose: keep it, the default as nothing."""
     value = st.session_state[shown_as(name)]
+    if is_late(shown_as(name), value):
+        return
     kept()[name] = "" if value == default else write(value)
 
 
-def another_sentence() -> None:
-    """The visitor changed sentence or model: what belongs to the one before is put away, and that of this one found."""
+def another_sentence(kind: str, now: tuple[str, str]) -> None:
+    """The visitor changed sentence or model: what belongs to the one before is put away, and that of this one found.
+
+    Args:
+        kind: of the model, one of `OF_A_SENTENCE`.
+        now: the chosen model and the typed text.
+    """
+    names = OF_A_SENTENCE[kind]
     here, memory = kept(), st.session_state.setdefault("kept_of", {})
-    memory[st.session_state.get("read")] = {name: here.get(name, "") for name in OF_A_SENTENCE}
-    here.update(memory.pop(sentence(), dict.fromkeys(OF_A_SENTENCE, "")))
+    memory[st.session_state.get(f"read_by_{kind}")] = {name: here.get(name, "") for name in names}
+    here.update(memory.pop(now, dict.fromkeys(names, "")))
     while len(memory) > MOST_SENTENCES:
         del memory[next(iter(memory))]
 
 
-def remember_sentence() -> None:
-    """For the router: what belongs to a sentence now belongs to this one."""
-    st.session_state["read"] = sentence()
-
-
-def sentence() -> tuple[str, str]:
-    """The chosen model and the typed text."""
-    return st.session_state["model"], st.session_state["text"]
+def remember_sentence(kind: str, now: tuple[str, str]) -> None:
+    """For the router: what belongs to a sentence that such a model reads now belongs to this one."""
+    st.session_state[f"read_by_{kind}"] = now

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from gptviz.analysis import heads
+from gptviz.analysis.derived import heads as derived
 from gptviz.analysis.scores import repeat_score, repeats
 from gptviz.figures.heatmap import reading as reading_figure
 from gptviz.figures.style import visible
@@ -75,7 +76,7 @@ class Choice:
 def choose(model: LanguageModel) -> Choice:
     """All controls of the page, each part of the link."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        layer, head = pick_layer(model), pick_head(model)
+        layer, head = pick_layer(model.gpt.config), pick_head(model.gpt.config)
         what = pick_one("Show", SHOW, "att_show")
         over = what != "head" and pick_one("Over", OVER, "att_over", help="Rollout: through this layer, or all.")
     with st.container(horizontal=True):
@@ -93,10 +94,22 @@ def look(reading: Reading, choice: Choice) -> heads.View:
     trace, layer = reading.trace, choice.layer
     every = choice.whole_model or choice.what == "rollout"
     weights = trace.weights if every else trace.layer_weights(layer)[None]  # (L or 1, H, T, T)
-    return heads.look(
+    view = heads.look(
         weights, TraceSource(trace).mask(), token_bytes(reading), what=choice.what, layer=layer if every else 0,
         head=choice.head, whole_model=choice.whole_model, words=choice.words, hide_first=choice.hide_first,
     )  # fmt: skip
+    shown = {"weight [query, key]": view.weights}
+    if not choice.is_the_models:
+        shown["weight by head [head, query, key]"] = view.heads
+    reading.claim(choice.title, shown, derived.look, *recipe(reading, choice))
+    return view
+
+
+def recipe(reading: Reading, choice: Choice) -> tuple:
+    """How the matrix is made, for `derived.look`."""
+    groups = heads.groups_of(token_bytes(reading), words=True) if choice.words else []
+    words = tuple((group.start, group.stop) for group in groups)
+    return choice.what, choice.layer, choice.head, choice.whole_model, words, choice.hide_first
 
 
 def token_bytes(reading: Reading) -> list[bytes]:
@@ -159,6 +172,7 @@ def say_repeats(reading: Reading) -> str:
         why = "" if found else "No token comes again here. "
         return f"{why}{INDUCTION} Look for one with “The same letters twice” from “Try another”."
     scores = repeat_score(reading.trace.weights, reading.trace.ids)  # (L, H)
+    reading.claim("repeats", {"weight on what followed [layer, head]": scores}, derived.after_repeats)
     layer, head = np.unravel_index(scores.argmax(), scores.shape)
     count = "one token comes" if len(found) == 1 else f"{len(found)} tokens come"
     return (
@@ -168,12 +182,13 @@ def say_repeats(reading: Reading) -> str:
     )
 
 
-def levels(view: heads.View, choice: Choice) -> None:
+def levels(reading: Reading, view: heads.View, choice: Choice) -> None:
     """The matrix read as low, med and high, as lectures write it on the board."""
     low, high = choice.thresholds
     st.subheader(f"{choice.title}, read as low, med, high", anchor="levels")
     st.caption(f"**low** is under {low:g}, **med** from {low:g}, **high** from {high:g}: chosen by us, above.")
     read = heads.read_levels(view.weights, low, high)
+    reading.claim("levels", {"level [query, key]": read}, derived.levels, low, high, *recipe(reading, choice))
     names = view.names
     plot(reading_figure(read, names, names, thresholds=(low, high), masked=view.masked, title=choice.title), "levels")
 
@@ -191,4 +206,6 @@ def numbers(reading: Reading, view: heads.View, choice: Choice) -> None:
         "no choice."
     )
     frame = heads.head_table(reading.trace.layer_weights(choice.layer), choice.layer)
+    habits = {f"{name} [head]": frame[name] for name in derived.HABITS}
+    reading.claim(f"heads of layer {choice.layer}", habits, derived.habits, choice.layer)
     table_with_csv(frame.set_index("head"), "heads.csv", "att_heads")

@@ -6,15 +6,17 @@ in a component of its own, once, because Streamlit sends a component's script al
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import weakref
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from gptviz.ui.show import offer
 from gptviz.view import AttentionView, TraceSource, ViewState, script
 from gptviz.view import attention_view as make_view
 from gptviz.view.views import EXACT_SIDE
@@ -43,13 +45,16 @@ draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
 ENCODED: weakref.WeakKeyDictionary[Trace, dict[str, tuple[str, bytes]]] = weakref.WeakKeyDictionary()  # by title
 
 
-def view_of_trace(trace: Trace, title: str = "", largest: float | None = None) -> AttentionView:
+def view_of_trace(
+    trace: Trace, title: str = "", largest: float | None = None, keys: Sequence[str] | None = None
+) -> AttentionView:
     """The attention of a trace, encoded once however many visitors look at it, for as long as the trace is kept.
 
     Args:
         title: what it is; another `largest`, the weight at the end of the colours, has to have another title.
+        keys: the tokens that are looked at, for cross-attention.
     """
-    view = make_view(TraceSource(trace), trace.tokens, title=title)
+    view = make_view(TraceSource(trace), trace.tokens, keys=keys, title=title)
     view.largest = largest
     encoded = ENCODED.setdefault(trace, {})
     if title not in encoded:
@@ -98,7 +103,10 @@ def attention_view(
         raise ValueError(f"expected a key of the component's own, found {key!r}, which is that of a control; rename it")
     place = Place(layer_key, head_key, state_key, owner)
     show(view, key, place, height, place.drawn(view))
-    return place.state(view)
+    seen = copy.copy(view)
+    seen.state = place.state(view)
+    offer(key, seen)
+    return seen.state
 
 
 class Place(NamedTuple):
@@ -129,8 +137,15 @@ class Place(NamedTuple):
         """What the rest of the app shows or puts into the URL: where it changes, the rest has to run, too."""
         return self.head(view) if self.owner is None else self.state(view)
 
-    def adopt(self, view: AttentionView, told: object) -> None:
-        """The visitor chose something in the component: the page's controls and the link follow."""
+    def adopt(self, view: AttentionView, told: dict, before: object) -> None:
+        """The visitor chose something in the component: the page's controls and the link follow.
+
+        What is in `told` as it was `before` was not chosen there: a head that was chosen in the page's controls a
+        moment ago, which the component did not know of yet, stays.
+        """
+        if isinstance(before, dict):
+            chosen = {name: value for name, value in told.items() if value != before.get(name)}
+            told = self.state(view).to_json() | chosen
         state = ViewState.from_json(told).fit(view.shape)
         text, first = (each.to_text() or each.mode for each in (state, view.state))
         new = {self.layer_key: state.layer, self.head_key: state.head, self.state_key: "" if text == first else text}
@@ -203,12 +218,12 @@ def answers(view: AttentionView, key: str) -> Iterator[tuple[str, bytes]]:
 
 
 def hear(view: AttentionView, key: str, place: Place, event: str) -> None:
-    """A message from the browser, {"id", "state"} or {"id", "needs"}; it may be anything."""
+    """A message from the browser, {"id", "state", "from"} or {"id", "needs"}; it may be anything."""
     told = getattr(st.session_state[key], event)
     if not isinstance(told, dict) or told.get("id") != view.id:
         return
     if isinstance(told.get("state"), dict):
-        place.adopt(view, told["state"])
+        place.adopt(view, told["state"], told.get("from"))
     if isinstance(told.get("needs"), list):
         answer(view, key, told["needs"])
 

@@ -1,5 +1,7 @@
 """The check of every number, on every lesson: a badge, green only if all that the page shows was made anew and agrees.
 
+The lessons on a GPT show passes of one, `Trace`, those on the encoder-decoder passes of both sides, `TranslationTrace`.
+
 The page comes first: it is drawn with the badge still open, and a moment later the browser asks for the check, in a
 fragment of its own. Where that would take long, a click asks for it.
 """
@@ -9,33 +11,37 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
-from gptviz.ui import address
-from gptviz.ui.show import escape
+from gptviz.analysis.shown import Claim, Sentence
+from gptviz.ui.address import kept
+from gptviz.ui.one_number import explain, is_pair, network_of
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-    from gptviz import LanguageModel, Trace
-    from gptviz.analysis.check import Check, Difference
+    from gptviz.analysis.check import Check
+    from gptviz.analysis.passes import AnyPass
+    from gptviz.checkpoint import AnyModel
     from gptviz.ui.lesson import Reading
+    from gptviz.ui.one_number import AnyTrace
+    from gptviz.ui.translation import PairReading
 
-WAIT = 0.3  # seconds: a check that takes longer waits for a click
-MOST_CHECKS = 256  # that are kept
-NAMES = {"displayed": "as displayed", "plain": "plain attention", "fused": "scaled_dot_product_attention"}
+WAIT = 0.3  # seconds for each thing that a page is about: a check that takes longer waits for a click
+MOST_CHECKS = 1024  # that are kept
+PASS_BYTES = 192 * 2**20  # of passes in float64, which claims and checks of the same sentence share
+OWN_PASS = 0.4  # of the time of a check is the pass in float64
 LABELS = {
     "agrees": ":green[:material/verified:] Forward pass checked",
     "differs": ":red[:material/error:] A number is wrong",
     "undecided": ":orange[:material/help:] Not every number could be checked",
     "checking": ":gray[:material/hourglass_empty:] Checking the forward pass …",
     "waiting": ":gray[:material/help:] Forward pass not checked yet",
+    "partly": ":blue[:material/verified:] Forward pass checked, gradients not yet",
 }
 ask = st.components.v2.component(
     "gptviz_wake", js=(Path(__file__).parent / "assets" / "wake.js").read_text(encoding="utf-8")
@@ -43,243 +49,196 @@ ask = st.components.v2.component(
 
 
 class Checks:
-    """The checks done last, for all visitors, by model, sentence and what-if."""
+    """The checks done last, for all visitors: of traces by model, sentence and what-if, and of what is made of them."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.lock = threading.Lock()
         self.done: OrderedDict[tuple, Check] = OrderedDict()
 
-    def find(self, model: LanguageModel, trace: Trace) -> Check | None:
+    def find(self, model: AnyModel, what: AnyTrace | Claim) -> Check | None:
         """What came out, if it is known."""
         with self.lock:
-            return self.done.get(key_of(model, trace))
+            return self.done.get(key_of(model, what))
 
-    def make(self, model: LanguageModel, trace: Trace) -> Check:
-        """Check a trace, and keep what came out."""
+    def make(self, model: AnyModel, what: AnyTrace | Claim) -> Check:
+        """Check a trace or a claim, and keep what came out."""
         from gptviz.analysis.check import check
+        from gptviz.analysis.check_translation import check_translation
+        from gptviz.analysis.claims import check_claim
 
-        done = check(model.gpt, trace)  # outside the lock: others need not wait for it
+        if isinstance(what, Claim):
+            done = check_claim(what, [PASSES.get(model, trace) for trace in what.traces])
+        elif is_pair(what):
+            done = check_translation(model.transformer, what, PASSES.get(model, what).pieces)
+        else:
+            done = check(model.gpt, what, PASSES.get(model, what).pieces)  # outside the lock: others need not wait
         with self.lock:
-            self.done[key_of(model, trace)] = done
+            self.done[key_of(model, what)] = done
             while len(self.done) > self.most:
                 self.done.popitem(last=False)
         return done
 
 
+class Passes:
+    """The passes in float64 used last, up to a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.passes: OrderedDict[tuple, AnyPass] = OrderedDict()
+
+    def has(self, model: AnyModel, trace: AnyTrace) -> bool:
+        """Whether it is there."""
+        return key_of(model, trace) in self.passes
+
+    def get(self, model: AnyModel, trace: AnyTrace) -> AnyPass:
+        """The pass of a trace, kept or new."""
+        from gptviz.analysis.passes import float64_pass
+
+        key = key_of(model, trace)
+        with self.lock:
+            seen = self.passes.pop(key, None) or float64_pass(network_of(model), trace)
+            self.passes[key] = seen  # the last one used
+            while len(self.passes) > 1 and sum(each.size for each in self.passes.values()) > self.limit:
+                self.passes.popitem(last=False)
+        return seen
+
+
 CHECKS = Checks(MOST_CHECKS)
+PASSES = Passes(PASS_BYTES)
 
 
-def key_of(model: LanguageModel, trace: Trace) -> tuple:
+def key_of(model: AnyModel, what: AnyTrace | Claim) -> tuple:
     """What a check depends on."""
-    return model.fingerprint, trace.ids, trace.what_if
+    return (model.fingerprint, *what.key)
 
 
-def expected_seconds(model: LanguageModel, t: int) -> float:
-    """How long the check of a pass over `t` tokens takes, about: measured with gpt-stories on two cores."""
-    return model.gpt.count_parameters() * (1e-8 + 7e-10 * t)
+def expected_seconds(model: AnyModel, trace: AnyTrace) -> float:
+    """How long the check of a pass takes, about: measured with the shipped models on two cores."""
+    if is_pair(trace):
+        return seconds_of_pair(model, len(trace.encoder.ids) + len(trace.decoder.ids))
+    return model.gpt.count_parameters() * (1e-8 + 7e-10 * len(trace.ids))
+
+
+def seconds_of_pair(model: AnyModel, tokens: int) -> float:
+    """The same of an encoder-decoder, by how many tokens both sides read."""
+    return model.transformer.count_parameters() * (1.2e-8 + 2e-10 * tokens)
+
+
+def trees_of(things: Sequence[AnyTrace | Claim]) -> set[int]:
+    """How large the trees are that claims need, each in one more pass in float64."""
+    return {each.nodes for each in things if isinstance(each, Claim) and each.nodes}
+
+
+def seconds_for(model: AnyModel, things: Sequence[AnyTrace | Claim]) -> float:
+    """How long these checks take together, about; what claims take beside their passes is little."""
+    traces = [each for each in things if not isinstance(each, Claim)]
+    passes = {id(t): t for each in things if isinstance(each, Claim) for t in each.traces if not PASSES.has(model, t)}
+    own = sum(expected_seconds(model, trace) for trace in traces)
+    own += OWN_PASS * sum(seconds_of_pair(model, nodes) for nodes in trees_of(things))
+    return own + OWN_PASS * sum(expected_seconds(model, t) for t in passes.values() if t not in traces)
+
+
+def seconds_allowed(things: Sequence[AnyTrace | Claim]) -> float:
+    """How long they may take without being asked for: a page may be about more than one pass."""
+    pairs = sum(1 for each in things if not isinstance(each, Claim) and is_pair(each))
+    of_others = any(isinstance(t, Sentence) for each in things if isinstance(each, Claim) for t in each.traces)
+    return WAIT * (max(1, pairs) + len(trees_of(things)) + of_others)
 
 
 def check_numbers() -> None:
     """The badge, for the router, once the page has drawn all it shows; in the place that `lesson` kept for it."""
     reading = st.session_state.pop("reading", None)
     if reading is not None:
+        st.session_state["drawn"] = dict(kept())
         with reading.badge:
             fragment_of(st.session_state["kept_page"])(reading)
 
 
 @functools.cache
-def fragment_of(page: str) -> Callable[[Reading], None]:
+def fragment_of(page: str) -> Callable[[Reading | PairReading], None]:
     """`badge` as a fragment of one page: with one name for all, a late answer of one page would run in the next."""
 
-    def badge_here(reading: Reading) -> None:
+    def badge_here(reading: Reading | PairReading) -> None:
         badge(reading)
 
     badge_here.__qualname__ = f"badge_on_{page}"
     return st.fragment(badge_here)
 
 
-def badge(reading: Reading) -> None:
+def badge(reading: Reading | PairReading) -> None:
     """One button that says how the numbers of this page are, and opens the check of a single one."""
-    model, traces = reading.model, reading.shown
-    open_ones = [trace for trace in traces if CHECKS.find(model, trace) is None]
-    quick = sum(expected_seconds(model, len(trace.ids)) for trace in open_ones) <= WAIT
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    if open_ones and (asked_by_browser(model, open_ones) if quick else asked_by_visitor(row)):
-        for trace in open_ones:
-            CHECKS.make(model, trace)
-    done = [CHECKS.find(model, trace) for trace in traces]
-    verdict = verdict_of(done, quick)
+    if kept() != st.session_state["drawn"]:  # a press came with the browser's question, which alone was answered
+        st.rerun()
+    model, things = reading.model, [*reading.shown, *reading.claims]
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row = line.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+    with line:  # what asks stands behind the badge: below it, it would push the lesson down while it asks
+        quick = ask_and_check(model, things, row)
+    done = {key_of(model, each): CHECKS.find(model, each) for each in things}
+    later = any(waits(each) and done[key_of(model, each)] is None for each in things)
+    verdict = verdict_of([done[key_of(model, each)] for each in things if not (later and waits(each))], quick, later)
     place = row.popover(
-        LABELS[verdict],
+        label_of(verdict, reading.claims),
         key="check",
         on_change="rerun",
-        help="Every number of the forward pass, against float64 from the raw weights; look one up",
+        help="Every number of the forward pass, and what this page makes of them, against float64 from the raw "
+        "weights; look one up",
     )
     if place.open:
         with place:
-            explain(reading, [check for check in done if check is not None], verdict)
+            explain(reading, [CHECKS.find(model, each) for each in things], verdict)
 
 
-def asked_by_browser(model: LanguageModel, traces: list[Trace]) -> bool:
+def ask_and_check(model: AnyModel, things: Sequence[AnyTrace | Claim], row: DeltaGenerator) -> bool:
+    """Check what is open and asked for, by the browser or a click; returns whether it is little enough not to ask."""
+    open_ones = [each for each in things if CHECKS.find(model, each) is None]
+    first, later = ([each for each in open_ones if waits(each) is late] for late in (False, True))
+    quick = seconds_for(model, first) <= seconds_allowed(first)
+    if first and quick:
+        if not asked_by_browser(model, first):
+            return quick
+        now = first
+    elif first:
+        now = open_ones if row.button("Check every number", key="check_now", icon=":material/calculate:") else []
+    else:
+        now = []
+    for each in now:
+        CHECKS.make(model, each)
+    if later and quick and row.button("Check the gradients", key="check_later", icon=":material/calculate:"):
+        with st.spinner("Working out the gradients in float64 …"):
+            for each in later:
+                CHECKS.make(model, each)
+        for trace in {id(t): t for each in later for t in each.traces}.values():
+            PASSES.get(model, trace).forget()
+    return quick
+
+
+def waits(what: AnyTrace | Claim) -> bool:
+    """Whether its check takes long for any sentence."""
+    return isinstance(what, Claim) and what.slow
+
+
+def asked_by_browser(model: AnyModel, things: Sequence[AnyTrace | Claim]) -> bool:
     """Whether the page is at rest, so that it is time to check these."""
-    name = str(hash(tuple(key_of(model, trace) for trace in traces)))
-    return ask(key="check_ask", data={"ask": name}, height=1, on_check_change=lambda: None).check == name
+    name = str(hash(tuple(key_of(model, each) for each in things)))
+    return ask(key="check_ask", data={"ask": name}, height=1, width=1, on_check_change=lambda: None).check == name
 
 
-def asked_by_visitor(row: DeltaGenerator) -> bool:
-    """Whether somebody wants a check that takes long."""
-    return row.button("Check every number", key="check_now", icon=":material/calculate:")
-
-
-def verdict_of(done: list[Check | None], quick: bool) -> str:
-    """One word for all passes that the page shows: the worst of them; a key of `LABELS`."""
+def verdict_of(done: list[Check | None], quick: bool, later: bool = False) -> str:
+    """One word for all that the page shows: the worst of it; a key of `LABELS`. `later`: gradients wait for a click."""
     verdicts = {check.verdict for check in done if check is not None}
     if "differs" in verdicts:
         return "differs"
     if None in done or not done:
         return "checking" if quick else "waiting"
-    return "undecided" if "undecided" in verdicts else "agrees"
+    if "undecided" in verdicts:
+        return "undecided"
+    return "partly" if later else "agrees"
 
 
-def explain(reading: Reading, done: list[Check], verdict: str) -> None:
-    """What was compared, what came out, and one number of the visitor's choice."""
-    from gptviz.analysis.check import TOLERANCE
-
-    if verdict in ("checking", "waiting"):
-        st.markdown("These numbers have not been compared yet.")
-    for check in done:
-        st.markdown(say(check))
-    trace = pick_trace(reading.shown)
-    place = pick_place(reading, trace)
-    show_number(reading.model, trace, *place)
-    st.caption(
-        "float64 is computed anew in NumPy from the raw weights, sharing no code with the model. All are compared "
-        f"with it, relative to the largest number of the stage in its layer: {TOLERANCE:.1e}, that is 512 roundings "
-        "of a float32, is allowed; more only where rounding alone moves this very pass further. The fused kernel "
-        "shows no scores."
-    )
-    found = next((check for check, shown in zip(done, reading.shown, strict=False) if shown is trace), None)
-    if found is not None and found.differences:
-        st.dataframe(table(found), key="check_table", width="stretch", hide_index=True)
-
-
-def say(check: Check) -> str:
-    """What came out for one pass, in a sentence."""
-    if check.missing:
-        return "Not checked: " + "; ".join(check.missing) + "."
-    worst = check.worst
-    if check.verdict == "differs":
-        return (
-            f"**{escape(worst.stage)}**, {NAMES[worst.path]}, at {list(worst.at)}: found **{worst.found:.7g}**, "
-            f"expected **{worst.expected:.7g}**. Do not trust this page; please report it."
-        )
-    stages = len({row.stage for row in check.differences})
-    if check.verdict == "undecided":
-        return (
-            f"All {stages} stages agree as far as can be told: in this pass rounding alone may change "
-            f"{escape(worst.stage)} by {max(row.tolerance for row in check.differences):.1%} of its largest number."
-        )
-    return (
-        f"All {stages} stages agree, every cell of them. The largest difference: **{worst.absolute:.1e}**, in "
-        f"{escape(worst.stage)} ({NAMES[worst.path]}), {worst.relative:.1e} of its largest number."
-    )
-
-
-def pick_trace(traces: list[Trace]) -> Trace:
-    """One of the passes that the page shows."""
-    if len(traces) == 1:
-        return traces[0]
-    names = [name_of(trace) for trace in traces]
-    return traces[names.index(st.selectbox("Pass", names, key="check_pass"))]
-
-
-def name_of(trace: Trace) -> str:
-    """A pass by what was changed in it."""
-    changed = trace.what_if
-    parts = ["masked" if changed.causal else "unmasked", *([] if changed.scaled else ["not scaled"])]
-    parts += [f"head {gain.layer}.{gain.head} times {gain.gain:g}" for gain in changed.gains]
-    return ", ".join(parts + ["weights set by hand"] * bool(changed.edits))
-
-
-def pick_place(reading: Reading, trace: Trace) -> tuple[str, int | None, tuple[int, ...]]:
-    """Stage, layer and cell: those of the page at first."""
-    from gptviz.analysis.check import WHOLE
-    from gptviz.trace import STAGES
-
-    config, t = reading.model.gpt.config, len(trace.ids)
-    stage = st.selectbox("Stage", STAGES, STAGES.index(reading.stage), key="check_stage")
-    columns = iter(st.columns(4))
-    layer = None
-    if stage not in WHOLE:
-        count = config.n_layers + (stage == "residual")
-        layer = number(next(columns), "Layer", count, chosen("layer", count))
-    sizes = sizes_of(stage, config, t)
-    cell = [number(next(columns), "Head", sizes[0], chosen("head", sizes[0]))] if len(sizes) == 3 else []
-    cell.append(number(next(columns), "Row", sizes[-2], sizes[-2] - 1))
-    cell.append(number(next(columns), "Column", sizes[-1], 0))
-    return stage, layer, tuple(cell)
-
-
-def sizes_of(stage: str, config: Any, t: int) -> tuple[int, ...]:
-    """The shape of a stage in one layer."""
-    if stage in ("scores", "scaled", "masked", "weights"):
-        return config.n_heads, t, t
-    if stage in ("q", "k", "v", "heads"):
-        return config.n_heads, t, config.d_head
-    return t, {"logits": config.vocab_size, "ff_hidden": config.d_ff}.get(stage, config.d_model)
-
-
-def chosen(name: str, count: int) -> int:
-    """The layer or head of the page, or 0."""
-    text = address.kept().get(name) or "0"
-    return int(text) if text.isdecimal() and int(text) < count else 0
-
-
-def number(place: Any, label: str, count: int, first: int) -> int:
-    """A number from 0 to `count` - 1, in a column; another widget for another range."""
-    key = f"check_{label.lower()}_{count}"
-    return int(place.number_input(f"{label}, 0 to {count - 1:,}", 0, max(count - 1, 1), first, key=key)) % count
-
-
-def show_number(model: LanguageModel, trace: Trace, stage: str, layer: int | None, cell: tuple[int, ...]) -> None:
-    """One number by every path, with its differences."""
-    from gptviz.analysis.check import PATHS
-
-    values = looked_up(model.fingerprint, trace.ids, trace.what_if, stage, layer, cell[0] // 64, model, trace)
-    inside = (cell[0] - values.start, *cell[1:])
-    expected = float(values.expected[inside])
-    rows = [{"computed by": "float64, from the raw weights", "value": f"{expected:.12g}", "off by": ""}]
-    for path in PATHS:
-        array = values.found[path]
-        found = None if array is None else float(array[inside])
-        off = "" if found is None else f"{0.0 if found == expected else abs(found - expected):.1e}"
-        rows.append({"computed by": NAMES[path], "value": "not shown by it" if found is None else f"{found:.9g}"})
-        rows[-1]["off by"] = off
-    st.dataframe(pd.DataFrame(rows), key="check_number", width="stretch", hide_index=True)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def looked_up(
-    fingerprint: str, ids: tuple[int, ...], what_if: Any, stage: str, layer: int | None, part: int,
-    _model: LanguageModel, _trace: Trace,
-) -> Any:  # fmt: skip
-    """`analysis.check.look_up`, once for a stage and layer; `part` tells the pieces of logits apart."""
-    from gptviz.analysis.check import ROWS, look_up
-
-    return look_up(_model.gpt, _trace, stage, layer, part * ROWS if stage == "logits" else 0)
-
-
-def table(check: Check) -> pd.DataFrame:
-    """A row a stage: the largest difference of each path, absolute and relative."""
-    rows: dict[str, dict[str, object]] = {}
-    for difference in check.differences:
-        row = rows.setdefault(difference.stage, {"stage": difference.stage})
-        row[NAMES[difference.path]] = written(difference)
-    return pd.DataFrame(list(rows.values())).replace({np.nan: "not shown by it"})
-
-
-def written(difference: Difference) -> str:
-    """A difference, absolute and relative, and whether it is allowed."""
-    text = f"{difference.absolute:.1e} ({difference.relative:.1e})"
-    return text if difference.agrees else f"{text}, wrong"
+def label_of(verdict: str, claims: Sequence[Claim]) -> str:
+    """What the badge says: a pass that was checked with all that is made of it says how much that is."""
+    results = sum(len(each.shown) for each in claims)
+    return LABELS[verdict] + (f", and {results} results" if verdict == "agrees" and results else "")

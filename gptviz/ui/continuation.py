@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from gptviz.ui.address import kept, linked, shown_as
-from gptviz.ui.controls import number, slide, slide_among, use_sentence
+from gptviz.ui.controls import BOXES, number, slide, slide_among, use_sentence
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape
 
@@ -317,5 +317,5 @@ def show_buttons(story: Continuation) -> None:
         st.button(
             "Use as the sentence", key="next_adopt", icon=":material/input:", disabled=not written,
             help="Puts the whole text into the sentence box. It is then cut into tokens anew.",
-            on_click=use_sentence, args=(reading.text + reading.model.tokenizer.decode(written),),
+            on_click=use_sentence, args=(BOXES["gpt"], reading.text + reading.model.tokenizer.decode(written)),
         )  # fmt: skip

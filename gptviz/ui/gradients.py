@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from gptviz.analysis.derived import gradients as derived
 from gptviz.figures import gradients as figures
+from gptviz.figures.style import minus
 from gptviz.ui import losses as loss_parts
 from gptviz.ui.controls import pick_one, slide_among, switch
 from gptviz.ui.lesson import Reading
@@ -22,10 +24,19 @@ from gptviz.ui.show import escape, plot, table_with_csv
 if TYPE_CHECKING:
     from gptviz.analysis.gradients import Backward, Norms
     from gptviz.analysis.losses import Losses
+    from gptviz.config import GPTConfig
     from gptviz.gpt import GPT
 
+COPIES = 4  # of the weights, that a gradient, its norms and a step of an optimiser take
+LIGHT = 1e9  # bytes that are taken without asking
 UNASKED = 3e10  # multiplications of a forward and a backward pass that need no click: 0.1 to 0.3 s
 NORMS = {"gradient": "Gradient", "relative": "Gradient / weights"}
+NOTHING = 1e-9  # gradients may all be small
+CLAIMED = {
+    "weights": "dL/dA [query, key]",
+    "kept": "dL/dA, row sum kept [query, key]",
+    "scores": "dL/dscores [query, key]",
+}
 SHOWN = {"weights": "dL/dA", "kept": "Row sum kept at 1", "scores": "dL/dscores"}
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
 RATES = ("0.00001", "0.00003", "0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10")
@@ -41,12 +52,20 @@ class Learned(NamedTuple):
 
 def learn(reading: Reading, layer: int) -> Learned:
     """The backward pass; of a large model only once it is asked for, until then the page ends here."""
+    from gptviz import memory
     from gptviz.trace import keeps_squares
 
     gpt, ids = reading.model.gpt, reading.trace.ids
-    work = 3 * gpt.count_parameters() * len(ids)
-    if work > UNASKED:
-        st.info(f"A forward and a backward pass of this model over {len(ids)} tokens takes a while.")
+    work, takes = 3 * gpt.count_parameters() * len(ids), COPIES * 4 * gpt.count_parameters()
+    if work > UNASKED or takes > LIGHT:
+        st.info(
+            f"A forward and a backward pass of this model over {len(ids)} tokens takes a while, and "
+            f"{takes / 1e9:.1f} GB of memory for the gradient."
+        )
+        free = memory.free(gpt.device)
+        if free is not None and takes > free:
+            st.warning(f"Only {free / 1e9:.1f} GB are free: choose a smaller model.", icon=":material/memory:")
+            st.stop()
         if not switch("Run the backward pass", key="loss_run"):
             st.stop()
     few = keeps_squares(gpt.config.n_layers, gpt.config.n_heads, len(ids))
@@ -66,17 +85,20 @@ def learned(fingerprint: str, ids: tuple[int, ...], layer: int | None, _gpt: GPT
 
 def show_norms(reading: Reading, learned: Learned, layer: int, head: int) -> None:
     """The norms of all groups by layer, of what is outside the layers, and of each head's query, key and value."""
-    from gptviz.analysis.gradients import GROUPS, QKV
+    from gptviz.analysis.gradients import QKV, groups_of
 
     what = pick_one("Norm of", NORMS, key="loss_norms")
     unit = "gradient norm" if what == "gradient" else "gradient norm / weight norm"
     whole, heads, outside = values_of(learned, what)
+    claim_norms(reading, learned, what)
     span = figures.norm_span(whole, heads, np.array([*outside.values()]))
     layers, places = (list(map(str, range(n))) for n in heads.shape[1:])
     every = figures.with_outside(whole, [*outside.values()])
-    rows = [*GROUPS, *(name.replace(" = ", "<br>= ") for name in outside)]  # a phone has no room for the tied table's
+    config = reading.model.gpt.config
+    # A phone has no room for the tied table's name.
+    rows = [*groups_of(config), *(name.replace(" = ", "<br>= ") for name in outside)]
     columns = [*layers, "outside"]
-    st.markdown(say_norms(learned, reading.model.gpt.config.tied))
+    st.markdown(say_norms(reading, learned))
     plot(figures.norm_map(every, rows, columns, span, axes=("", "layer"), unit=unit), key="loss_groups")
     for place, name, values in zip(st.columns(3), QKV, heads, strict=True):
         with place:
@@ -85,10 +107,26 @@ def show_norms(reading: Reading, learned: Learned, layer: int, head: int) -> Non
                 values, layers, places, span, axes=axes, title=f"{name}, by head", unit=unit, framed=framed
             )
             plot(figure, key=f"loss_heads_{name}")
+    sharing = config.n_heads // config.n_groups
     st.caption(
-        "Weights and biases of a group together. All maps share one logarithmic colour scale, from "
+        ("" if sharing == 1 else f"{sharing} heads in a row share one key and one value, and show the same number. ")
+        + "Weights and biases of a group together. All maps share one logarithmic colour scale, from "
         f"{10 ** span[0]:.2g} (dark) to {10 ** span[1]:.2g} (bright); the frame is head {layer}.{head}."
     )
+
+
+def claim_norms(reading: Reading, learned: Learned, what: str) -> None:
+    """Let the badge check the norms that are drawn, and those of the table."""
+    for part in dict.fromkeys(("gradient", "weight", what)):
+        layers, heads, outside = values_of(learned, what) if part == "relative" else getattr(learned, part)
+        shown = {
+            "norm [group, layer]": layers,
+            "norm by head [query key value, layer, head]": heads,
+            "norm outside [table]": [*outside.values()],
+        }
+        if part != "relative":
+            shown["norm of all"] = getattr(learned, part).total
+        reading.claim(f"norms, {part}", shown, derived.norms, part, slow=True, nothing=NOTHING)
 
 
 def values_of(learned: Learned, what: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
@@ -101,33 +139,38 @@ def values_of(learned: Learned, what: str) -> tuple[np.ndarray, np.ndarray, dict
         return gradient.layers / weight.layers, gradient.heads / weight.heads, outside
 
 
-def say_norms(learned: Learned, tied: bool) -> str:
+def say_norms(reading: Reading, learned: Learned) -> str:
     """The whole gradient in words."""
     query, key, value = np.sqrt((learned.gradient.layers[:3] ** 2).sum(axis=1))
     small = max(query, key)
+    shown = {"norm over all layers [query key value]": [query, key, value]}
+    shown |= {"value over the larger of the two": value / small} if small > 0 else {}
+    reading.claim("norms over all layers", shown, derived.norms, "gradient", slow=True, nothing=NOTHING)
     text = (
         f"The whole gradient has norm **{learned.gradient.total:.4g}**, the weights {learned.weight.total:.4g}. "
         f"Over all layers: query {query:.3g}, key {key:.3g}, value **{value:.3g}**"
     )
-    text += f", {value / small:.1f} times the larger of the two. " if small > 0 else ". "
+    text += f": {value / small:.1f} times the larger one of query and key. " if small > 0 else ". "
     text += (
         "Values pass their gradient on through the weights alone; queries and keys get theirs through the softmax, "
         "which passes on little where attention is sharp."
     )
-    if tied:
+    if reading.model.gpt.config.tied:
         text += " One table is embedding and unembedding (tied): counted once, with the sum of both gradients."
     return text
 
 
-def norms_table(learned: Learned) -> pd.DataFrame:
+def norms_table(learned: Learned, config: GPTConfig) -> pd.DataFrame:
     """Every norm, one row each: groups, heads, and what is outside the layers."""
-    from gptviz.analysis.gradients import GROUPS, QKV
+    from gptviz.analysis.gradients import QKV, groups_of
+
+    groups = groups_of(config)
 
     rows = []
     for part in ("gradient", "weight"):
         norms: Norms = getattr(learned, part)
         found = dict(norms.outside)
-        found |= {f"layer {i}: {GROUPS[g]}": float(v) for (g, i), v in np.ndenumerate(norms.layers)}
+        found |= {f"layer {i}: {groups[g]}": float(v) for (g, i), v in np.ndenumerate(norms.layers)}
         found |= {f"head {i}.{j}: {QKV[p]}": float(v) for (p, i, j), v in np.ndenumerate(norms.heads)}
         rows.append(pd.Series(found, name=f"{part} norm", dtype=float))
     table = pd.concat(rows, axis=1)
@@ -145,11 +188,16 @@ def show_attention(reading: Reading, learned: Learned, layer: int, head: int) ->
     kept = row_kept(gradient, weights)
     what = pick_one("Gradient on", SHOWN, key="loss_on")
     values = {"weights": gradient, "kept": kept, "scores": score_gradient(gradient, weights)}[what]
+    shown = {"A [query, key]": weights, CLAIMED[what]: values, CLAIMED["kept"]: kept}
+    reading.claim(f"head {layer}.{head}", shown, derived.attention, layer, head, slow=True, nothing=NOTHING)
     pair = figures.attention_pair(weights, values, reading.tokens, SHOWN[what])
     for place, figure, key in zip(st.columns(2), pair, ("loss_weights", "loss_gradient"), strict=True):
         with place:
             plot_matrix(figure, key)
-    st.markdown(say_attention(reading.tokens, weights, np.tril(kept)))
+    kept = np.tril(kept)
+    shown = {"largest fall for a per cent, nats": -kept.min() / 100}
+    reading.claim("what would have helped", shown, derived.attention, layer, head, slow=True, nothing=NOTHING)
+    st.markdown(say_attention(reading.tokens, weights, kept))
     st.caption(ABOUT[what] + " Masked cells are grey: their weight is 0 and stays 0.")
 
 
@@ -219,35 +267,46 @@ def show_step(reading: Reading, losses: Losses, learned: Learned, optimizer: str
     """The loss before and after one step, predicted and measured, and by position."""
     step = take_step(reading, learned, optimizer, rate)
     measured, predicted = step.after.mean - losses.mean, -float(rate) * step.slope
+    shown = {"slope": step.slope, "nats after [position]": step.after.nats, "loss after, nats": step.after.mean}
+    better, made = int((step.after.nats < losses.nats).sum()), (derived.step, optimizer, float(rate))
+    reading.claim("one step", shown, *made, slow=True, nothing=NOTHING)
+    shown = {
+        "change, measured, nats": measured,
+        "change, first order, nats": predicted,
+        "loss before, nats": losses.mean,
+    }
+    reading.claim("change of the loss", shown | {"targets that are likelier": better}, *made, slow=True, nothing=1.0)
     with st.container(horizontal=True):
         st.metric("Loss before", f"{losses.mean:.4f} nats")
         st.metric("Loss after", f"{step.after.mean:.4f} nats")
         st.metric("Change, measured", nats_text(measured))
         st.metric("Change, first order", nats_text(predicted), help="−η ⟨gradient, step⟩; for SGD this is −η‖g‖²")
-    st.markdown(say_step(losses, step, measured, predicted))
+    st.markdown(say_step(len(losses.nats), better, measured, predicted))
     figure = figures.loss_bars(losses.nats, reading.tokens[:-1], reading.tokens[1:], after=step.after.nats)
     loss_parts.show_bars(figure, len(losses.nats), key="loss_after")
 
 
 def nats_text(change: float) -> str:
     """A change of the loss, as a number with its sign."""
-    return f"{change:+.4f}".replace("-", "−")
+    return minus(f"{change:+.4f}")
 
 
-def say_step(losses: Losses, step: Stepped, measured: float, predicted: float) -> str:
-    """The step in words."""
+def say_step(targets: int, better: int, measured: float, predicted: float) -> str:
+    """The step in words; after it, `better` of the targets are likelier."""
     if not math.isfinite(measured):
         return "The step was so large that the loss is no number any more."
-    better = int((step.after.nats < losses.nats).sum())
-    text = f"After the step **{better} of {len(losses.nats)}** targets are likelier than before. "
+    text = f"After the step **{better} of {targets}** targets are likelier than before. "
     if measured > 0:
         return text + (
-            f"The gradient promised {predicted:+.3g} nats and the loss **rose** by {measured:.3g}: the step went too "
-            "far. The gradient holds for a small step only."
+            f"The gradient promised {minus(f'{predicted:+.3g}')} nats and the loss **rose** by {measured:.3g}: the "
+            "step went too far. The gradient holds for a small step only."
         )
     share = measured / predicted if predicted else math.nan
     straight = 0.9 < share < 1.1
-    why = "the loss is nearly straight over so small a step" if straight else "over a step of this size it bends"
+    why = (
+        "over so small a step the loss is nearly a straight line" if straight
+        else "over a step of this size the loss is no straight line"
+    )  # fmt: skip
     return text + f"The loss fell by {share:.1%} of what the gradient promised: {why}."
 
 
@@ -261,6 +320,9 @@ def show_curve(reading: Reading, losses: Losses, learned: Learned, optimizer: st
         place.progress(count / len(RATES), f"{count} of {len(RATES)} steps, each from the model as it is")
     place.empty()
     means, slope = np.array([step.after.mean for step in after]), after[0].slope
+    for each, step in zip(RATES, after, strict=True):
+        shown = {"loss after, nats": step.after.mean}
+        reading.claim(f"a step of {each}", shown, derived.step, optimizer, float(each), slow=True)
     rates = list(map(float, RATES))
     plot(figures.rate_curve(rates, means, losses.mean, slope, chosen=float(rate)), key="loss_rates")
     st.markdown(say_curve(means, losses.mean, optimizer))
@@ -273,10 +335,15 @@ def say_curve(means: np.ndarray, before: float, optimizer: str) -> str:
     """Where it helps most and where it overshoots, in words."""
     numbers = np.where(np.isfinite(means), means, np.inf)
     best, over = int(numbers.argmin()), np.flatnonzero(numbers > before)
-    text = f"One {OPTIMIZERS[optimizer]} step lowers the loss most at **{RATES[best]}**, to {means[best]:.3f} nats"
+    text = f"One {OPTIMIZERS[optimizer]} step lowers the loss most at **{RATES[best]}**, to {means[best]:.3g} nats"
     text += f"; from **{RATES[over[0]]}** on it is worse than before: it overshoots. " if len(over) else ". "
+    if (zeros := int((means == 0).sum())) > 0:
+        text += f"At {zeros} of them the loss is 0, and a logarithmic axis has no 0: these points are missing. "
     if optimizer == "sgd":
-        return text + "SGD moves along the gradient g, so its first-order change is −η‖g‖²: straight, bent by the axes."
+        return text + (
+            "SGD moves along the gradient g, so its first-order change is −η‖g‖²: a straight line, which these "
+            "logarithmic axes draw as a curve."
+        )
     return text + (
         "The first AdamW step divides each gradient by its own size: every weight moves by about the learning rate, "
         "whatever its gradient, so it overshoots at far smaller rates than SGD."

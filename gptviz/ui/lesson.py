@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from gptviz.analysis.shown import NOTHING, claim
+from gptviz.config import GPTConfig
 from gptviz.ui import models
-from gptviz.ui.controls import check_layer_and_head
-from gptviz.ui.show import escape
+from gptviz.ui.controls import BOXES, check_layer_and_head
+from gptviz.ui.show import escape, literal
 from gptviz.ui.strip import token_strip
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from streamlit.delta_generator import DeltaGenerator
 
     from gptviz import LanguageModel, Trace, WhatIf
+    from gptviz.analysis.derived import Derived
+    from gptviz.analysis.shown import Claim, Sentence
+    from gptviz.checkpoint import AnyModel
+    from gptviz.config import ModelConfig
+    from gptviz.gpt import GPT
+    from gptviz.seq2seq import Transformer
+    from gptviz.stack import Stack
+    from gptviz.ui.one_number import AnyTrace
 
 
 @dataclass(frozen=True)
@@ -28,14 +40,33 @@ class Reading:
     stage: str = "weights"  # that the page is about: the check of a number begins there
     badge: DeltaGenerator | None = field(default=None, repr=False)  # where the page says whether its numbers agree
     shown: list[Trace] = field(default_factory=list, repr=False)  # all passes that the page shows
+    claims: list[Claim] = field(default_factory=list, repr=False)  # what it shows that was made out of them
+    side: str = ""  # which attention of an encoder-decoder; a GPT has but one
 
     def __post_init__(self) -> None:
         self.shown.append(self.trace)
 
     @property
+    def config(self) -> ModelConfig:
+        """The shape of the model."""
+        return self.model.gpt.config
+
+    @property
+    def stack(self) -> Stack:
+        """Whose projections and tables the numbers of `trace` come from."""
+        from gptviz.stack import gpt_stack
+
+        return gpt_stack(self.model.gpt)
+
+    @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens that the model read: T strings."""
         return self.trace.tokens
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The tokens that are looked at: those that look, but in cross-attention."""
+        return self.tokens
 
     def trace_with(self, what_if: WhatIf) -> Trace:
         """The same sentence under a what-if. Shared by all visitors: never change it."""
@@ -43,9 +74,32 @@ class Reading:
 
     def show(self, trace: Trace) -> Trace:
         """A pass that the page shows as well: it is checked with the others."""
-        if all((trace.ids, trace.what_if) != (other.ids, other.what_if) for other in self.shown):
-            self.shown.append(trace)
-        return trace
+        return show_once(self.shown, trace)
+
+    def claim(
+        self, about: str, shown: Mapping[str, object], derive: Callable[..., Derived], *args: object,
+        of: tuple[Trace | Sentence, ...] = (), slow: bool = False, nothing: float = NOTHING,
+    ) -> None:  # fmt: skip
+        """Let the badge check what the page shows besides stages of a trace; nothing is computed here.
+
+        Args:
+            about: what these numbers are of.
+            shown: the numbers by quantity, as they are shown; each name is one that `derive` works out.
+            derive: a function of `gptviz.analysis.derived`, called with a float64 pass for each trace and `args`.
+            of: the traces that they are made of; by default the reading's own.
+            slow: needs a gradient, and waits for a click.
+            nothing: what counts as 0, where all numbers of a quantity may be small.
+        """
+        made = claim(about, shown, derive, *args, of=of or (self.trace,), slow=slow, nothing=nothing)
+        if made.shown:
+            self.claims.append(made)
+
+
+def show_once(shown: list[AnyTrace], trace: AnyTrace) -> AnyTrace:
+    """Add a pass to those that a page shows, unless it is among them; returns it."""
+    if all(trace.key != other.key for other in shown):
+        shown.append(trace)
+    return trace
 
 
 def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: str = "weights") -> Reading:
@@ -58,9 +112,7 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: s
         strip: show the tokens below; False where the page has a strip of its own.
         stage: of a trace that the page is about; "Check this number" begins with it.
     """
-    st.title(title, anchor=False)
-    st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
-    badge = st.container(key="numbers", gap=None)
+    badge = begin(title, look_for, caution)
     reading = replace(read(), stage=stage, badge=badge, shown=[])
     st.session_state["reading"] = reading  # for the router, which writes the badge when the page has shown everything
     if strip:
@@ -68,24 +120,41 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: s
     return reading
 
 
-def read() -> Reading:
-    """The chosen model's reading of the typed sentence; where there is none, says why and ends the page."""
-    text = st.session_state["text"]
+def begin(title: str, look_for: str, caution: str) -> DeltaGenerator:
+    """Title and three sentences; returns the place for the badge."""
+    st.title(title, anchor=False)
+    st.markdown(f":material/visibility: **Look for:** {look_for}  \n:material/warning: **Careful:** {caution}")
+    return st.container(key="numbers", gap=None)
+
+
+def open_chosen(kind: str) -> tuple[AnyModel, str]:
+    """The chosen model of a kind and the typed sentence; where there is none, says why and ends the page."""
+    name, text = BOXES[kind].now()
     if not text.strip():
         st.info("Type a sentence above, or take one from “Try another”.", icon=":material/keyboard:")
         st.stop()
-    name = st.session_state["model"]
     try:
         with st.spinner(f"Opening {escape(name)} …"):
-            from gptviz.trace import WhatIf  # torch: seconds, unless it is already there
-
             model = models.open_model(name)
     except (ValueError, OSError) as error:
-        st.error(f"The model {escape(name)} cannot be opened. {escape(str(error))}", icon=":material/broken_image:")
+        st.error(f"The model {escape(name)} cannot be opened. {literal(str(error))}", icon=":material/broken_image:")
         st.stop()
-    check_layer_and_head(model)
-    st.sidebar.caption(describe(model))
-    trace = models.TRACES.get(model, text, WhatIf())
+    network = model.gpt if kind == "gpt" else model.transformer
+    check_layer_and_head(network.config)
+    st.sidebar.caption(describe(network))
+    return model, text
+
+
+def read() -> Reading:
+    """The chosen model's reading of the typed sentence; where there is none, says why and ends the page."""
+    model, text = open_chosen("gpt")
+    from gptviz.trace import WhatIf  # torch: it is there by now
+
+    try:
+        trace = models.TRACES.get(model, text, WhatIf())
+    except ValueError as error:  # a model of characters knows no others
+        st.error(f"{escape(model.name)} cannot read this. {literal(str(error))}", icon=":material/translate:")
+        st.stop()
     if trace.dropped:
         total = trace.dropped + len(trace.tokens)
         st.warning(
@@ -95,10 +164,12 @@ def read() -> Reading:
     return Reading(model, text, trace)
 
 
-def describe(model: LanguageModel) -> str:
+def describe(network: GPT | Transformer) -> str:
     """The shape of a model and where it computes, in one line."""
-    config = model.gpt.config
+    config = network.config
+    n, h = config.n_layers, config.n_heads
+    layers = f"{n} layer{'s'[: n > 1]}" if isinstance(config, GPTConfig) else f"{n} + {n}"
     return (
-        f"{config.n_layers} layers × {config.n_heads} heads, "
-        f"{model.gpt.count_parameters() / 1e6:.1f} million parameters, on {model.gpt.device}"
+        f"{layers} × {h} head{'s'[: h > 1]}, {network.count_parameters() / 1e6:.1f} million parameters, "
+        f"on {network.device}"
     )

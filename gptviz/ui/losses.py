@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from gptviz.analysis import losses as analysis
+from gptviz.analysis.derived import predictions as derived
 from gptviz.analysis.losses import Losses
 from gptviz.figures import gradients as figures
 from gptviz.figures.predictions import percent
 from gptviz.figures.style import visible
 from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
-from gptviz.ui.matrix import plot_matrix
+from gptviz.ui.matrix import plot_wide
 from gptviz.ui.show import escape, plot
 
 MOST_SPREAD = 24  # positions that fit any page; more are scrolled
@@ -34,7 +36,17 @@ def judge(reading: Reading) -> Losses:
             icon=":material/keyboard:",
         )
         st.stop()
-    return analysis.target_losses(reading.trace.logits, reading.trace.ids)
+    losses = analysis.target_losses(reading.trace.logits, reading.trace.ids)
+    shown = {
+        "probability [position]": losses.probability,
+        "rank [position]": losses.rank,
+        "nats [position]": losses.nats,
+        "loss, nats": losses.mean,
+        "loss, bits": losses.bits,
+        "perplexity": losses.perplexity,
+    }
+    reading.claim("targets", shown, derived.sentence)
+    return losses
 
 
 def show_targets(reading: Reading, losses: Losses) -> None:
@@ -52,13 +64,13 @@ def show_targets(reading: Reading, losses: Losses) -> None:
     tinted = ("target", "−ln p, nats")
     body = "".join(table_row(name, cells, tints if name in tinted else None) for name, cells in rows.items())
     table = f'<table class="gptviz-targets" style="border-collapse:collapse">{body}</table>'
-    st.html(f'<div style="overflow-x:auto">{table}</div>')
+    st.html(f'<div class="gptviz-sideways">{table}</div>')
 
 
-def table_row(name: str, cells: list[str] | tuple[str, ...], tints: list[str] | None) -> str:
-    """One row as HTML: every text literal."""
+def table_row(name: str, cells: Sequence[str | None], tints: list[str] | None) -> str:
+    """One row as HTML: every text literal, None as an empty cell."""
     drawn = (
-        f'<td style="{CELL};{tint}">{html.escape(visible(cell))}</td>'
+        f'<td style="{CELL};{tint}">{"" if cell is None else html.escape(visible(cell))}</td>'
         for cell, tint in zip(cells, tints or [""] * len(cells), strict=True)
     )
     return f'<tr><th scope="row" style="{NAME}">{name}</th>{"".join(drawn)}</tr>'
@@ -76,7 +88,7 @@ def show_mean(losses: Losses) -> None:
 def show_bars(figure: go.Figure, positions: int, key: str) -> None:
     """Bars by position: in the width of the page, or scrolled where they are too many for it."""
     if positions > MOST_SPREAD:
-        plot_matrix(figure, key)
+        plot_wide(figure, key)
     else:
         plot(figure.update_layout(width=None), key)
 
@@ -88,7 +100,7 @@ def say_mean(losses: Losses, reading: Reading) -> str:
     even = "below" if losses.perplexity < vocabulary else "above"
     return (
         f"On average the model was as unsure as between **{losses.perplexity:,.1f}** equally likely tokens, {even} the "
-        f"{vocabulary:,} of a model that knows nothing. Most of the loss comes from position {worst}: after "
+        f"{vocabulary:,} of a model that knows nothing. The largest loss is that of position {worst}: after "
         f"{escape(reading.tokens[worst])} it gave {escape(reading.tokens[worst + 1])} "
         f"{escape(percent(float(losses.probability[worst])))}. The last token has no target: nothing came after it."
     )
@@ -119,14 +131,23 @@ def show_logits(reading: Reading, losses: Losses, at: int, n: int = 10) -> None:
     """p - onehot at a position: the tokens that are pushed hardest."""
     gradient = analysis.logit_gradient(reading.trace.logits[at], int(losses.targets[at]))
     ids = analysis.strongest(gradient, n)
+    pull, share = -float(gradient[losses.targets[at]]), abs(gradient[ids]).sum() / abs(gradient).sum()
+    shown = {
+        "gradient [token id]": gradient,
+        "gradient of the tokens named [row]": gradient[ids],
+        "largest gradients [row]": abs(gradient[ids]),
+        "share of those named": share,
+        "pull on the token that came": pull,
+    }
+    reading.claim("logits", shown, derived.logit_gradient, at, tuple(ids.tolist()))
     tokens = reading.model.tokenizer.token_texts(ids.tolist())
     where = [i for i, token in enumerate(ids.tolist()) if token == losses.targets[at]]
     plot(figures.logit_bars(tokens, gradient[ids], where[0] if where else None), key="loss_logits")
-    shown, target = gradient[ids], float(gradient[losses.targets[at]])
     st.markdown(
         f"After {escape(reading.tokens[at])} came {escape(reading.tokens[at + 1])}. Its logit is pulled up with "
-        f"{-target:.4f}, which is 1 − p; every other logit is pushed down by its own probability, so that all "
+        f"{pull:.4f}, which is 1 − p; every other logit is pushed down by its own probability, so that all "
         f"{len(gradient):,} gradients sum to 0. The {len(ids)} strongest are shown, "
-        f"{abs(shown).sum() / abs(gradient).sum():.1%} of all that is pushed and pulled. In the mean over the sentence "
-        f"this position counts 1/{len(losses.nats)}."
+        f"{share:.1%} of all that is pushed and pulled. The loss is a mean over {len(losses.nats)} "
+        f"target{'s'[: len(losses.nats) > 1]}, so its own gradient at this position is that "
+        + (f"divided by {len(losses.nats)}." if len(losses.nats) > 1 else "very one.")
     )

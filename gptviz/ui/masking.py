@@ -11,12 +11,15 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from gptviz.analysis import masking
+from gptviz.analysis.derived import heads as derived_heads
+from gptviz.analysis.derived import predictions as derived
+from gptviz.figures import masking as figures
 from gptviz.figures.style import ink_labels
 from gptviz.ui.address import kept
 from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
-from gptviz.ui.show import chart_config, escape
+from gptviz.ui.show import chart_config, escape, offer, plot, see_also
 from gptviz.ui.strip import token_strip
 from gptviz.view import ViewState
 
@@ -31,7 +34,38 @@ def compare(reading: Reading) -> tuple[Trace, masking.Comparison]:
     from gptviz.trace import WhatIf
 
     unmasked = reading.trace_with(WhatIf(causal=False))
-    return unmasked, compared(reading.model.fingerprint, unmasked.ids, reading.trace, unmasked)
+    found = compared(reading.model.fingerprint, unmasked.ids, reading.trace, unmasked)
+    shown = {
+        "share on the future [layer, head, query]": found.future,
+        "moved to the future [layer, head]": found.moved,
+        "rearranged past [layer, head]": found.rearranged,
+    }
+    reading.claim("heads", shown, derived_heads.unmasked, of=(reading.trace, unmasked))
+    shown = {
+        "D(masked ‖ unmasked), bits [position]": found.divergence,
+        "surprise, masked, bits [position]": found.surprise_masked,
+        "surprise, unmasked, bits [position]": found.surprise_unmasked,
+    }
+    reading.claim("predictions", shown, derived.masked_or_not, of=(reading.trace, unmasked))
+    return unmasked, found
+
+
+def show_difference(reading: Reading, unmasked: Trace, layer: int, head: int) -> None:
+    """Unmasked minus masked attention of a head."""
+    before, after = reading.trace.layer_weights(layer)[head], unmasked.layer_weights(layer)[head]  # (T, T)
+    change, both = masking.difference(before, after), (reading.trace, unmasked)
+    reading.claim(
+        "difference", {"unmasked − masked [query, key]": change}, derived_heads.difference, layer, head, of=both
+    )
+    plot(figures.difference_map(change, reading.tokens), key="mask_difference")
+
+
+def probability_moved(reading: Reading, unmasked: Trace, at: int) -> float:
+    """Share of the next-token probability after position `at` that changed hands."""
+    moved = masking.probability_moved(reading.trace.logits[at], unmasked.logits[at])
+    shown, both = {"probability that changed hands": moved}, (reading.trace, unmasked)
+    reading.claim("whole prediction", shown, derived.changed_tokens, at, (), of=both)
+    return moved
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -66,6 +100,7 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) ->
             choose(points[0])
 
     ink_labels(figure)
+    offer(key, figure)
     st.plotly_chart(
         figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=chart_config(key)
     )
@@ -91,6 +126,16 @@ def future_strip(tokens: tuple[str, ...], share: np.ndarray) -> None:
 def changes_table(reading: Reading, unmasked: Trace, at: int, n: int = 10) -> pd.DataFrame:
     """The tokens whose probability after position `at` changes most, each with its text."""
     table = masking.largest_changes(reading.trace.logits[at], unmasked.logits[at], n)
+    shown = {
+        "probability, masked [row]": table["masked"],
+        "probability, unmasked [row]": table["unmasked"],
+        "change [row]": table["change"],
+        "largest changes [row]": table["change"].abs(),
+        "rank, masked [row]": table["rank_masked"],
+        "rank, unmasked [row]": table["rank_unmasked"],
+    }
+    both, ids = (reading.trace, unmasked), tuple(table["id"].tolist())
+    reading.claim("largest changes", shown, derived.changed_tokens, at, ids, of=both)
     table.insert(0, "token", list(reading.model.tokenizer.token_texts(table["id"].tolist())))
     return table
 
@@ -137,12 +182,27 @@ def say_divergence(comparison: masking.Comparison, probability_moved: float, tok
     return text + "Nothing comes after this token, so here the change can only come through the vectors of the others."
 
 
-def say_surprise(masked: np.ndarray, unmasked: np.ndarray) -> str:
-    """Mean surprise in both passes, in words; for two tokens or more."""
-    change = unmasked.mean() - masked.mean()
+def say_surprise(reading: Reading, other: Trace, masked: np.ndarray, unmasked: np.ndarray) -> str:
+    """Mean surprise in both passes, in words; for two tokens or more. `other` is the unmasked pass."""
+    means = masked.mean(), unmasked.mean()
+    change = means[1] - means[0]
+    shown = {"mean surprise, masked, bits": means[0], "mean surprise, unmasked, bits": means[1]}
+    reading.claim("mean surprise", shown, derived.masked_or_not, of=(reading.trace, other))
+    change_of = {"change of the mean surprise, bits": change}
+    reading.claim("change", change_of, derived.masked_or_not, of=(reading.trace, other), nothing=means[0])
     return (
-        f"Mean surprise: **{masked.mean():.2f} bits** masked, **{unmasked.mean():.2f} bits** unmasked, "
+        f"Mean surprise: **{means[0]:.2f} bits** masked, **{means[1]:.2f} bits** unmasked, "
         f"{abs(change):.2g} {'less' if change < 0 else 'more'}. Unmasked, **the answer is visible to the model**: the "
         "token it is asked for stands in its input, one place to the right. Less surprise there is reading ahead, not "
         "predicting; more surprise there only says that the model was never trained to use what it now sees."
+    )
+
+
+def see_encoder() -> None:
+    """The way to the same picture pair of a model that was trained so."""
+    see_also(
+        "This GPT never trained without the mask: what it does with a future in view, nobody taught it. The encoder of "
+        "a translation model trained without a mask from the first step:",
+        "transformer/encoder_decoder.py",
+        "Unmasked and masked, as trained",
     )

@@ -1,44 +1,68 @@
-"""Where a matrix stands on a page: in its own size, scrolled where that is more than there is room for."""
+"""Where a matrix stands on a page: in its own size, scrolled where that is more than there is room for.
+
+Drawn by assets/matrix.js: a chart of Streamlit's reports no click on a cell, is drawn anew at each change, and lets its
+names scroll away with its cells.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 
-from gptviz.figures.matrix import clickable
+from gptviz.figures.matrix import Matrix
 from gptviz.figures.style import ink_labels
-from gptviz.ui.show import chart_config
+from gptviz.ui.show import chart_config, offer
 
-TALLEST = 620  # pixels of a page that one matrix may take
+TALLEST = 620  # pixels of a page that one chart may take
+ASSETS = Path(__file__).parent / "assets"
+draw = st.components.v2.component(
+    "gptviz_matrix",
+    css="".join((ASSETS / name).read_text(encoding="utf-8") for name in ("picture.css", "matrix.css")),
+    js=(ASSETS / "matrix.js").read_text(encoding="utf-8"),
+)
 
 
-def plot_matrix(figure: go.Figure, key: str, choose: Callable[[int, int], None] | None = None) -> None:
-    """Show a figure of `figures.matrix` under `key`, to be saved as SVG by that name.
+def plot_matrix(matrix: Matrix, key: str, choose: Callable[[int, int], None] | None = None) -> None:
+    """Show a matrix under `key`, to be saved as SVG by that name.
 
     Args:
         choose: gets row and column of a cell that is clicked, before the page runs.
-    Streamlit shrinks what is wider than its place. The rule that forbids it names the very place, as widths differ.
     """
+
+    def clicked() -> None:
+        place = st.session_state[key].cell
+        if choose is not None and is_cell(place, matrix.values.shape):
+            choose(*place)
+
+    offer(key, matrix)
+    draw(key=key, data=matrix.encode(key, choose is not None), on_cell_change=clicked)
+
+
+def is_cell(place: object, shape: tuple[int, int]) -> bool:
+    """Whether this is [row, column] of a matrix: a browser may send anything."""
+    return (
+        isinstance(place, list)
+        and len(place) == 2
+        and all(type(at) is int and 0 <= at < count for at, count in zip(place, shape, strict=True))
+    )
+
+
+def plot_wide(figure: go.Figure, key: str) -> None:
+    """Show a chart that has a width of its own under `key`, to be saved as SVG by that name.
+
+    Streamlit shrinks what is wider than its place. The rule that forbids it names the very place, as widths differ. In
+    assets/page.css, the vertical axis stays in view while the chart is scrolled.
+    """
+    offer(key, figure)
     width, height = int(figure.layout.width), int(figure.layout.height)
-    config = chart_config(key)
     place = f".st-key-scroll_{key}"
     st.html(
-        f"<style>{place} {{ overflow: auto }}\n"
+        f"<style>{place} {{ overflow: auto; scroll-timeline: --gptviz-wide x; container-type: inline-size }}\n"
+        f"{place} {{ --gptviz-width: {width}px }}\n"
         f"{place} .st-key-{key}, {place} .st-key-{key} > * {{ max-width: none; width: {width}px !important }}</style>"
     )
     with st.container(height=min(TALLEST, height + 20), border=False, key=f"scroll_{key}"):
-        if choose is None:
-            st.plotly_chart(ink_labels(figure), key=key, theme="streamlit", width="content", config=config)
-            return
-
-        def clicked() -> None:
-            points = st.session_state[key]["selection"]["points"]
-            if points:
-                choose(int(points[0]["y"]), int(points[0]["x"]))
-
-        st.plotly_chart(
-            ink_labels(clickable(figure)), key=key, theme="streamlit", width="content", config=config,
-            on_select=clicked, selection_mode="points",
-        )  # fmt: skip
+        st.plotly_chart(ink_labels(figure), key=key, theme="streamlit", width="content", config=chart_config(key))

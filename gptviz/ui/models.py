@@ -5,42 +5,127 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import streamlit as st
 
 import gptviz
 from gptviz import folder as folders
+from gptviz import formats
 
 if TYPE_CHECKING:
-    from gptviz import LanguageModel, Trace, WhatIf
+    from pathlib import Path
 
-DEFAULT = "gpt-stories"
+    from gptviz import LanguageModel, Trace, WhatIf
+    from gptviz.checkpoint import AnyModel
+    from gptviz.config import ModelConfig
+
+DEFAULTS = ("gpt-stories", "transformer-deu-eng")  # come first among those of their kind
 TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
 
 
-def names() -> list[str]:
-    """The GPTs under checkpoints/, the default one first. Reads nothing but their configs, so it costs little."""
-    return sorted(folders.available("gpt"), key=lambda name: name != DEFAULT)
+def names(kind: str = "gpt") -> list[str]:
+    """The models of a kind under checkpoints/, the default one first. Reads nothing but their configs."""
+    return sorted(folders.available(kind), key=lambda name: name not in DEFAULTS)
 
 
-def open_model(name: str) -> LanguageModel:
-    """A model by its plain name under checkpoints/, opened once for everybody.
+def unreadable() -> dict[str, str]:
+    """Folders whose kind cannot be told, and why."""
+    found = {}
+    for name in folders.available():
+        try:
+            folders.shape_of(folders.find_shipped(name))
+        except (ValueError, OSError) as error:
+            found[name] = str(error)
+    return found
+
+
+def open_model(name: str) -> AnyModel:
+    """A model by its plain name, or NAME@STEP, opened once for everybody. See `gptviz.load`.
 
     Raises:
         ValueError: for a name that is not there, or a checkpoint that is damaged: says what to do.
         OSError: for a file that cannot be read.
     """
-    folder = folders.find_shipped(name)
-    stamps = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
-    return load_once(folder, stamps)
+    return MODELS.get(name)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
-def load_once(folder: Path, stamps: tuple) -> LanguageModel:
-    """`stamps`, the files' times of change, make a checkpoint that was replaced a new one."""
-    return gptviz.load(folder)
+class ModelCache:
+    """The models used last, up to a number of bytes of weights; the one in use always stays.
+
+    A model whose files were replaced is another one. What is dropped here goes when nobody reads it any more.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.opening: dict[tuple, threading.Lock] = {}
+        self.models: OrderedDict[tuple, tuple[AnyModel, int]] = OrderedDict()
+
+    def get(self, name: str) -> AnyModel:
+        """The model, kept or new; who asks for one that is being opened waits for it."""
+        folder, weights = folders.find_weights(name)
+        key = name, str(folder), stamps_of(folder, weights)
+        with self.lock:
+            opening = self.opening.setdefault(key, threading.Lock())
+        with opening:
+            if (model := self.kept(key)) is not None:
+                return model
+            self.make_room(folders.shape_of(folder))
+            try:
+                model = gptviz.load(name)
+            finally:
+                with self.lock:
+                    self.opening.pop(key, None)
+            self.forget(name)  # what its files were before they were replaced
+            with self.lock:
+                self.models[key] = model, bytes_of(model)
+            self.make_room()
+            return model
+
+    def kept(self, key: tuple) -> AnyModel | None:
+        """The model of a key, now the one that was used last."""
+        with self.lock:
+            if key not in self.models:
+                return None
+            self.models.move_to_end(key)
+            return self.models[key][0]
+
+    def forget(self, name: str) -> set[str]:
+        """Drop a model that was removed or replaced, with its snapshots; returns the fingerprints that it had."""
+        with self.lock:
+            gone = [key for key in self.models if key[0] == name or key[0].startswith(f"{name}@")]
+            return {self.models.pop(key)[0].fingerprint for key in gone}
+
+    def make_room(self, coming: ModelConfig | None = None) -> None:
+        """Drop what nobody used for longest, until the rest, with the one that comes, is within bounds."""
+        from gptviz import memory  # here, because a page without a model needs none of it
+
+        limit = self.limit or memory.for_models()
+        expected = memory.needed(coming) if coming is not None else 0
+        dropped = False
+        with self.lock:
+            while self.models and expected + sum(size for _, size in self.models.values()) > limit:
+                if coming is None and len(self.models) == 1:
+                    break
+                self.models.popitem(last=False)
+                dropped = True
+        if dropped:
+            memory.give_back()
+
+
+def stamps_of(folder: Path, weights: str) -> tuple:
+    """When and how large the files of a model were written: other files make another model."""
+    parts = (folder / file for file in (folders.CONFIG, weights, folders.VOCABULARY))
+    files = sorted(folder.iterdir()) if formats.format_of(folder) else [part for part in parts if part.exists()]
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+
+
+def bytes_of(model: AnyModel) -> int:
+    """What the weights of a model take."""
+    network = getattr(model, "gpt", None) or model.transformer
+    return sum(value.numel() * value.element_size() for value in network.parameters())
+
+
+MODELS = ModelCache()
 
 
 class TraceCache:
@@ -70,6 +155,12 @@ class TraceCache:
                 self.used -= size
         return trace
 
+    def forget(self, marks: set[str]) -> None:
+        """Drop the traces of models by their fingerprints: a trace holds the vocabulary's matrix of its model."""
+        with self.lock:
+            for key in [key for key in self.traces if key[0] in marks]:
+                self.used -= self.traces.pop(key)[1]
+
 
 def size_of(model: LanguageModel, t: int) -> int:
     """Bytes that a trace of `t` tokens takes at most, with every stage also read as an array."""
@@ -83,6 +174,15 @@ def size_of(model: LanguageModel, t: int) -> int:
 
 
 TRACES = TraceCache(TRACE_BYTES)
+
+
+def forget(name: str) -> None:
+    """A model was removed, or another one took its name: give back the memory of it and of its traces."""
+    from gptviz import memory
+
+    if marks := MODELS.forget(name):
+        TRACES.forget(marks)
+        memory.give_back()
 
 
 def warm_up() -> None:

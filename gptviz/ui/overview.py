@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from gptviz import folder as folders
+from gptviz.config import GPTConfig
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.ui import models
 from gptviz.ui.address import kept
-from gptviz.ui.show import escape
+from gptviz.ui.show import escape, literal
 from gptviz.view import TraceSource
 
 if TYPE_CHECKING:
@@ -55,18 +56,19 @@ def choose_head(n_layers: int, n_heads: int) -> None:
 
 def describe_models() -> None:
     """One row a model, from its config alone, and its card behind an expander."""
-    for name in models.names():
+    for name in (*models.names(), *models.names("transformer")):
         with st.container(border=True):
             try:
                 where = folders.find_shipped(name)
-                config, _ = folders.read_config(where)
+                config = folders.shape_of(where)
             except (ValueError, OSError) as error:
-                st.error(f"**{escape(name)}** cannot be opened: {escape(str(error))}")
+                st.error(f"**{escape(name)}** cannot be opened: {literal(str(error))}")
                 continue
             st.markdown(f"**{escape(name)}**")
+            count = config.n_layers
             shape = (
                 f"{folders.expected_sizes(config)[1] / 1e6:.1f} million parameters",
-                f"{config.n_layers} layers",
+                f"{count} layers" if isinstance(config, GPTConfig) else f"{count} + {count} layers",
                 f"{config.n_heads} heads in each",
                 f"width {config.d_model}",
                 f"knows {config.vocab_size:,} tokens and reads {config.context:,} at once",

@@ -9,6 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from gptviz.analysis import predictions as analysis
+from gptviz.analysis.derived import heads as derived_heads
+from gptviz.analysis.derived import predictions as derived
 from gptviz.figures import predictions as figures
 from gptviz.figures.heatmap import heatmap
 from gptviz.figures.style import visible
@@ -28,18 +30,25 @@ def show_distribution(story: Continuation) -> None:
     p = story.funnel.raw
     n = slide("How many bars", 3, 40, 12, 1, "next_n")
     top = analysis.top(p, n)
+    named = {
+        "probability of the tokens named [rank]": top.probabilities,
+        "largest probabilities [rank]": top.probabilities,
+    }
+    bits = float(analysis.entropy_bits(p))
+    whole = {"probability [token id]": p, "the rest": top.rest, "entropy, bits": bits, "equally likely tokens": 2**bits}
+    ids = tuple(top.ids.tolist())
+    story.reading.claim("next token", whole | named, derived.next_token, ids, of=(story.trace,))
     tokens = story.reading.model.tokenizer.token_texts(top.ids.tolist())
     drawn = np.flatnonzero(top.ids == story.chosen)
     plot(
         figures.top_bars(tokens, top.probabilities, top.rest, top.others, drawn=int(drawn[0]) if len(drawn) else None),
         key="next_bars",
     )
-    st.caption(say_distribution(p, tokens[0]))
+    st.caption(say_distribution(p, tokens[0], bits))
 
 
-def say_distribution(p: np.ndarray, likeliest: str) -> str:
+def say_distribution(p: np.ndarray, likeliest: str, bits: float) -> str:
     """How open the choice is, in words."""
-    bits = float(analysis.entropy_bits(p))
     return (
         f"A softmax over all {len(p):,} tokens, nothing left out. Likeliest: {escape(likeliest)} with "
         f"{escape(figures.percent(float(p.max())))}. Entropy **{bits:.2f} bits**: as open as a fair choice between "
@@ -66,12 +75,32 @@ def show_funnel(story: Continuation) -> None:
     cut = analysis.stack(arrays, 10, story.chosen)
     tokens = [tokenizer.token_text(int(i)) if i >= 0 else None for i in cut.ids]
     at = cut.ids.tolist().index(story.chosen)
+    claim_draw(story, cut.start(at))
     names, removed = stage_names(story.settings), [0.0, 0.0, stages.removed_top_k, stages.removed_top_p, 0.0]
     plot(
         figures.funnel_bars(tokens, cut.counts, cut.widths, removed, names, draw=story.u, drawn=at),
         key="next_funnel",
     )
     st.caption(say_draw(story, cut.start(at)))
+
+
+def claim_draw(story: Continuation, begin: float) -> None:
+    """Let the badge check the funnel and the draw."""
+    stages, chosen = story.funnel, story.settings
+    shown = {
+        "with temperature [token id]": stages.tempered,
+        "after top-k [token id]": stages.top_k,
+        "after top-p [token id]": stages.top_p,
+        "drawn from [token id]": stages.final,
+        "removed by top-k": stages.removed_top_k,
+        "removed by top-p": stages.removed_top_p,
+        "tokens kept": stages.kept,
+        "u, the draw": story.u,
+        "the token begins at": begin,
+        "and ends at": begin + stages.final[story.chosen],
+    }
+    how = (chosen.temperature, chosen.top_k, chosen.top_p, stages.kept, story.u, story.chosen)
+    story.reading.claim("draw", shown, derived.draw, *how, of=(story.trace,))
 
 
 def say_draw(story: Continuation, begin: float) -> str:
@@ -111,6 +140,14 @@ def history_table(story: Continuation) -> pd.DataFrame:
     """One row a drawn token: what the model thought of it, and how it was drawn, where this session drew it."""
     judged = analysis.read_sentence(story.trace.logits, story.trace.ids).iloc[story.start : -1]
     how = [story.how(place) for place in range(len(story.drawn))]
+    shown = {
+        "probability [token]": judged["probability"],
+        "rank [token]": judged["rank"].to_numpy(dtype=np.int64),
+        "entropy, bits [token]": judged["entropy"],
+        "probability when drawn [token]": [draw.probability if draw else np.nan for draw in how],
+    }
+    settings = tuple(draw and draw.settings[:3] for draw in how)
+    story.reading.claim("drawn tokens", shown, derived.drawn, story.start, settings, of=(story.trace,))
     return pd.DataFrame(
         {
             "token": [visible(token) for token in story.tokens[story.start :]],
@@ -158,8 +195,8 @@ def pick_look(story: Continuation) -> Look:
     if over == "all":
         return Look(own, None, None)
     with st.container(horizontal=True):
-        layer = pick_layer(model)
-        head = pick_head(model) if over == "head" else None
+        layer = pick_layer(model.gpt.config)
+        head = pick_head(model.gpt.config) if over == "head" else None
     return Look(own, layer, head)
 
 
@@ -169,6 +206,8 @@ def show_attention(story: Continuation) -> None:
     rows = analysis.chosen_rows(story.trace.weights, story.start, layer=look.layer, head=look.head, own=look.own)
     at = pick_drawn(story, rows)
     row, token = rows[at - story.start], story.tokens[at]
+    shown, whose = {"weight [drawn token, token]": rows}, (look.layer, look.head, look.own)
+    story.reading.claim("attention", shown, derived_heads.drawn_rows, story.start, *whose, of=(story.trace,))
     best = int(row.argmax())
     asked = "its own row" if look.own else f"the row of {escape(story.tokens[at - 1])} before it"
     st.caption(
@@ -211,25 +250,35 @@ def pick_drawn(story: Continuation, rows: np.ndarray) -> int:
 def show_sentence(reading: Reading) -> None:
     """How the model judged the sentence as it was typed."""
     judged = analysis.read_sentence(reading.trace.logits, reading.trace.ids)
+    came = judged.iloc[1:-1]
+    shown = {
+        "probability [position]": came["probability"],
+        "rank [position]": came["rank"].to_numpy(dtype=np.int64),
+        "surprise, bits [position]": came["surprise"],
+        "entropy, bits [position]": judged["entropy"].iloc[1:],
+    }
+    reading.claim("sentence as typed", shown, derived.sentence)
     ranks = [None if pd.isna(rank) else int(rank) for rank in judged["rank"]]
     columns = (judged[name].to_numpy() for name in ("surprise", "entropy"))
     plot(figures.sentence_bars(reading.tokens, judged["probability"].to_numpy(), ranks, *columns), key="next_sentence")
-    st.caption(say_sentence(judged))
+    st.caption(say_sentence(reading, judged))
     table = judged.assign(token=[*map(visible, reading.tokens), "(next)"]).set_index("position")
     table = table[["token", "id", "probability", "rank", "surprise", "entropy"]]
     table = table.rename(columns={"surprise": "surprise, bits", "entropy": "entropy, bits"})
     table_with_csv(table, "sentence.csv", "next_judged")
 
 
-def say_sentence(judged: pd.DataFrame) -> str:
+def say_sentence(reading: Reading, judged: pd.DataFrame) -> str:
     """The typed sentence as a whole, in words."""
     came = judged["surprise"].dropna()
     if came.empty:
         return "One token: nothing stands before it, so nothing predicts it. Only the entropy of what follows is known."
-    expected = judged["entropy"].iloc[1 : len(came) + 1].mean()
+    mean, total, expected = came.mean(), came.sum(), judged["entropy"].iloc[1 : len(came) + 1].mean()
+    shown = {"loss, bits": mean, "surprise of all, bits": total, "mean entropy, bits": expected}
+    reading.claim("sentence as a whole", shown, derived.sentence)
     return (
-        f"Mean surprise **{came.mean():.2f} bits** a token, where the model itself expected {expected:.2f} (mean "
-        f"entropy); the probability of the whole sentence, its first token given, is 2^−{came.sum():.1f}. Numbers "
+        f"Mean surprise **{mean:.2f} bits** a token, where the model itself expected {expected:.2f} (mean "
+        f"entropy); the probability of the whole sentence, its first token given, is 2^−{total:.1f}. Numbers "
         "above the bars are ranks among all tokens, \\#1 the likeliest. Nothing predicts the first token."
     )
 

@@ -14,7 +14,8 @@ import streamlit as st
 
 from gptviz.figures.style import ink_labels, visible
 
-ICON, WORDMARK = (str(Path(__file__).parent / "assets" / name) for name in ("icon.svg", "wordmark.svg"))
+ASSETS = Path(__file__).parent / "assets"
+ICON, WORDMARK = (str(ASSETS / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
 PLACES = 4  # after the point, in tables; their CSV files have all
 
@@ -27,15 +28,28 @@ def escape(token: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", rf"\\\1{WORD_JOINER}", visible(token).replace("\xa0", " "))
 
 
+def literal(text: str) -> str:
+    """A text as it is written, with its spaces, for Markdown: of `escape`, a space is a dot."""
+    return " ".join(escape(word) for word in text.split())
+
+
 def plot(fig: go.Figure, key: str) -> None:
-    """A figure in the width of its place, to be saved as SVG under the name `key`."""
+    """A figure in the width of its place, to be saved under the name `key`."""
+    offer(key, fig)
     st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=chart_config(key))
+
+
+def offer(key: str, picture: object) -> None:
+    """A page shows this picture, or what makes it: it can be saved, see `ui/take.py`."""
+    if "pictures" in st.session_state:  # not in an app of somebody else
+        st.session_state["pictures"][key] = picture
 
 
 def chart_config(key: str) -> dict[str, object]:
     """Plotly's buttons: to save as SVG under the name `key`, and to see all again.
 
-    A phone shows the buttons all the time, and the others, which a drag and a double click do without, covered titles.
+    The others are left out, as a drag and a double click do without them. A touch screen, which would show the buttons
+    all the time, over numbers, has none: assets/page.css.
     """
     return {
         "displaylogo": False,
@@ -65,10 +79,18 @@ def rounded(frame: pd.DataFrame) -> dict[str, object]:
 
 def show_source(*functions: Callable) -> None:
     """The source of the very functions that computed what the page shows, behind an expander."""
-    with st.expander("The code that computed this", icon=":material/code:"):
-        for function in functions:
-            st.caption(escape(f"{function.__module__}.{function.__qualname__}"))
-            st.code(source_of(function), language="python")
+    folded = st.expander("The code that computed this", icon=":material/code:", key="code_shown", on_change="rerun")
+    if folded.open:
+        with folded:
+            for function in functions:
+                st.caption(escape(f"{function.__module__}.{function.__qualname__}"))
+                st.code(source_of(function), language="python")
+
+
+def see_also(why: str, script: str, title: str) -> None:
+    """A link to another lesson, below the sentence, in Markdown, that says what is to be seen there."""
+    st.markdown(why)
+    st.page_link(script, label=f"**{title}**", icon=":material/arrow_forward:")
 
 
 @functools.cache

@@ -20,6 +20,8 @@ from gptviz.view.text import plain, visible_tokens
 OVERVIEW_SIDE = 128  # cells of a head in the overview, at most
 HEAD_SIDE = 1024  # cells of one head, at most
 EXACT_SIDE = 128  # cells of an exact window, at most, unless it is a single row or column
+PICTURE_WIDTH = 720  # pixels of the picture that a notebook keeps
+PICTURED_CELLS = 2**21  # of all heads; a larger view has no picture in a notebook
 HASHED_CELLS = 2**24  # up to so many weights all of them make the id
 
 
@@ -133,6 +135,33 @@ class AttentionView:
         from gptviz.view.html import frame
 
         return frame(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """What a notebook keeps: the page, and a picture for where no script runs, such as GitHub.
+
+        `include` and `exclude` are Jupyter's, which takes what it wants from what is here.
+        """
+        import base64
+
+        from gptviz.view.html import frame, with_picture
+
+        bundle = {"text/plain": repr(self), "text/html": frame(self)}
+        png = self._picture()
+        if png is not None:
+            bundle["image/png"] = base64.b64encode(png).decode()
+            bundle["text/html"] = with_picture(bundle["text/html"], png, self.title)
+        return bundle
+
+    def _picture(self) -> bytes | None:
+        """The view at `state` as PNG; None where it would take long, or matplotlib is not installed."""
+        if self.shape[0] * self.shape[1] * min(self.shape[2], OVERVIEW_SIDE) ** 2 > PICTURED_CELLS:
+            return None
+        try:
+            from gptviz.export import render
+
+            return render(self, "png", width=PICTURE_WIDTH)
+        except ImportError:
+            return None
 
     def _check_head(self, i: int) -> int:
         """`i`, if there is such a head."""

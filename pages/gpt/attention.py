@@ -18,7 +18,7 @@ view = attention.look(reading, choice)
 attention.show(reading, view, choice)
 attention.explain(reading, choice)
 if choice.thresholds:
-    attention.levels(view, choice)
+    attention.levels(reading, view, choice)
 attention.numbers(reading, view, choice)
 
 ui.show_source(heads.look, heads.summarise, heads.rollout, heads.join_words, heads.without_first)

@@ -17,7 +17,7 @@ reading = ui.lesson(
 from gptviz.analysis import block  # noqa: E402 - after the page has begun: torch takes seconds
 
 with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-    layer, token = ui.pick_layer(reading.model), parts.pick_token(reading)
+    layer, token = ui.pick_layer(reading.config), parts.pick_token(reading)
 seen = block.vectors(reading.trace, layer)
 
 st.header("The whole stack", anchor="stack")
@@ -26,10 +26,10 @@ with left:
     parts.show_flow(reading, layer, token)
 with right:
     parts.show_order(reading.model)
-    st.markdown(parts.say_block(seen, layer, reading.tokens))
+    st.markdown(parts.say_block(reading, seen, layer))
 
 st.header(f"Token by token in layer {layer}", anchor="tokens")
-parts.show_tokens(reading, seen)
+parts.show_tokens(reading, seen, layer)
 
 st.header("What each head adds", anchor="heads")
 parts.show_heads(reading, seen, layer)
@@ -38,7 +38,7 @@ st.header("Which units of the feed-forward fire", anchor="units")
 parts.show_firing(reading, layer)
 
 st.header("What the layer norms do", anchor="norms")
-st.latex(r"\mathrm{norm}(x) = \frac{x - \mu}{\sqrt{\sigma^2 + 10^{-5}}} \odot g + b")
+st.latex(parts.NORMS[reading.config.norm])
 parts.show_norms(reading, seen, layer)
 
 ui.show_source(

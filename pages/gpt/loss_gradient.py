@@ -33,11 +33,11 @@ loss_parts.show_logits(reading, losses, loss_parts.pick_position(reading))
 
 st.header("One backward pass", anchor="backward")
 with st.container(horizontal=True, gap="large"):
-    layer, head = ui.pick_layer(reading.model), ui.pick_head(reading.model)
+    layer, head = ui.pick_layer(reading.config), ui.pick_head(reading.config)
 learned = parts.learn(reading, layer)
 parts.show_norms(reading, learned, layer, head)
 with st.expander("All norms as a table"):
-    ui.table_with_csv(parts.norms_table(learned), "gradient-norms.csv", key="loss_norms_table")
+    ui.table_with_csv(parts.norms_table(learned, reading.config), "gradient-norms.csv", key="loss_norms_table")
 
 st.header(f"The gradient on the attention of head {layer}.{head}", anchor="attention")
 parts.show_attention(reading, learned, layer, head)

@@ -16,19 +16,19 @@ reading = ui.lesson(
     "everything it learned.",
     strip=False,
 )
-tokens, masked = reading.tokens, reading.trace
+tokens = reading.tokens
 unmasked, comparison = parts.compare(reading)
 with st.container(horizontal=True, gap="large"):
-    layer, head = ui.pick_layer(reading.model), ui.pick_head(reading.model)
+    layer, head = ui.pick_layer(reading.config), ui.pick_head(reading.config)
 
 st.subheader(f"The attention of head {layer}.{head}", anchor="attention")
 parts.show_both(reading, unmasked)
 st.markdown(parts.say_moved(comparison, layer, head))
 parts.future_strip(tokens, comparison.future[layer, head])
+parts.see_encoder()
 
 st.subheader(f"Head {layer}.{head}: unmasked − masked", anchor="difference")
-before, after = masked.layer_weights(layer)[head], unmasked.layer_weights(layer)[head]  # (T, T)
-ui.plot(pictures.difference_map(masking.difference(before, after), tokens), key="mask_difference")
+parts.show_difference(reading, unmasked, layer, head)
 
 st.subheader("Attention moved to the future, per head", anchor="heads")
 st.caption("Click a head to see it above. Masked, every one of these shares is 0.")
@@ -39,7 +39,7 @@ with st.expander("The same as a table"):
 st.subheader("What it does to the next token", anchor="next")
 at = parts.pick_position(tokens, key="mask_at")
 parts.plot_to_pick(pictures.position_bars(comparison.divergence, tokens, at), "mask_positions", parts.choose_position)
-moved = masking.probability_moved(masked.logits[at], unmasked.logits[at])
+moved = parts.probability_moved(reading, unmasked, at)
 st.markdown(parts.say_divergence(comparison, moved, tokens[at], at, len(tokens) - 1))
 changes = parts.changes_table(reading, unmasked, at)
 ui.plot(pictures.change_bars(changes["masked"], changes["unmasked"], changes["token"]), key="mask_changes")
@@ -52,7 +52,7 @@ if len(tokens) < 2:
 else:
     surprise = comparison.surprise_masked, comparison.surprise_unmasked  # 2 x (T - 1,)
     ui.plot(pictures.surprise_bars(*surprise, tokens), key="mask_surprise")
-    st.markdown(parts.say_surprise(*surprise))
+    st.markdown(parts.say_surprise(reading, unmasked, *surprise))
     with st.expander("The same as a table"):
         ui.table_with_csv(parts.surprise_table(comparison, tokens), "surprise.csv", key="mask_surprise_table")
 ui.show_source(masking.compare, masking.future_share, masking.divergence_bits, masking.compare_predictions)

@@ -26,6 +26,7 @@ PLACES = (
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",  # pages behind the address bar
 )  # fmt: skip
 PATIENCE = 300  # seconds; only a very busy machine needs them
 
@@ -75,13 +76,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(log: Path) -> Iterator[str]:
-    """`streamlit run app.py` on a free port; gives its address."""
+def serving(log: Path, **environment: str) -> Iterator[str]:
+    """`streamlit run app.py` on a free port, with these variables besides our own; gives its address."""
     address = f"http://localhost:{free_port()}"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log.open("w", encoding="utf-8") as out:
         running = subprocess.Popen(
-            [*command, "--server.port", address.rpartition(":")[2]], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+            [*command, "--server.port", address.rpartition(":")[2]],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
         try:
             wait_until_healthy(address, running, log)
@@ -111,6 +116,21 @@ def visitor(browser: object, server: str) -> Iterator:
         yield person
 
 
+@pytest.fixture(scope="session")
+def pair_server(pair_shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with a small random encoder-decoder and no other model; gives its address."""
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with serving(log, GPTVIZ_CHECKPOINTS=str(pair_shelf)) as address:  # the tests that follow see what they always see
+        yield address
+
+
+@pytest.fixture
+def pair_visitor(browser: object, pair_server: str) -> Iterator:
+    """A fresh visitor of that app."""
+    with visiting(browser, pair_server) as person:
+        yield person
+
+
 @pytest.fixture
 def first_visitor(browser: object, tmp_path: Path) -> Iterator:
     """The first visitor of a server that nobody has asked for anything."""
@@ -120,15 +140,24 @@ def first_visitor(browser: object, tmp_path: Path) -> Iterator:
 
 @contextlib.contextmanager
 def visiting(browser: object, address: str) -> Iterator:
-    """A visitor with cookies and a history of her own."""
+    """A visitor with cookies and a history of her own. All have one cache: compiling the script takes a second."""
+    from playwright.sync_api import Error
+
     from tests.browser.visitor import Visitor
 
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    # Without motion: each frame of a placeholder that pulses would be painted by the processor.
+    context = browser.contexts[0] if browser.contexts else browser.new_context(reduced_motion="reduce")
     context.set_default_timeout(1000 * PATIENCE)
-    person = Visitor(context.new_page(), address)
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    person = Visitor(page, address)
     try:
         yield person
     finally:
-        context.close()
+        context.clear_cookies()
+        with contextlib.suppress(Error):  # of a page that is closed, or shows no document of a server
+            page.evaluate("localStorage.clear()")
+        for opened in context.pages:
+            opened.close()
     assert person.errors == []
     assert person.strangers == []

@@ -94,6 +94,52 @@ def test_back_steps_through_what_was_chosen_on_a_page(visitor: Visitor) -> None:
     assert visitor.until(lambda: visitor.page.locator(".gptviz-view").get_attribute("data-head") == "1.0")
 
 
+SENTENCES = {  # path -> a sentence and what is chosen of it, by their names in the address, and another sentence
+    "translate": ({"source": "Der Krankenwagen kam zu spät.", "step": "2"}, "Warum hast du mir das nicht gesagt?"),
+    "loss-gradient": ({"text": "My cat sat on the mat", "loss_at": "1"}, "Once upon a time there was"),
+}
+
+
+def shown_of(visitor: Visitor, path: str) -> str:
+    """The step or the position that the page shows."""
+    if path == "translate":
+        return visitor.page.locator("#weights").inner_text().partition(" as ")[0].removeprefix("Step ")
+    return visitor.page.locator(".st-key-loss_at_shown").get_by_role("slider").get_attribute("aria-valuenow")
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "as at first"])
+@pytest.mark.parametrize("path", SENTENCES)
+def test_one_back_comes_to_the_sentence_before_with_what_belongs_to_it(
+    visitor: Visitor, path: str, chosen: bool
+) -> None:
+    """Of the other sentence something else is chosen, or nothing; no step of the history has half of both."""
+    link, other = SENTENCES[path]
+    name, kept = link
+    query = link if chosen else {name: link[name]}
+    visitor.open(path, **query)
+    at_first = shown_of(visitor, path)
+    visitor.type(other)
+    assert has(visitor, {name: other})
+    if not chosen:
+        if path == "translate":
+            visitor.page.locator("h1").click()  # out of the box, where the key would move the cursor
+        else:
+            visitor.page.locator(".st-key-loss_at_shown").get_by_role("slider").focus()
+        visitor.page.keyboard.press("ArrowLeft")
+        assert visitor.until(lambda: kept in visitor.query)
+        visitor.settle()
+        visitor.page.go_back()
+        assert has(visitor, {name: other})
+        visitor.settle()
+    visitor.page.go_back()
+    assert has(visitor, query)
+    visitor.settle()
+    assert visitor.box.input_value() == link[name]
+    assert shown_of(visitor, path) == at_first
+    visitor.page.go_forward()
+    assert has(visitor, {name: other})
+
+
 def test_nonsense_in_a_link_is_forgotten(visitor: Visitor) -> None:
     visitor.open("next-token", next_temperature="hot", next_n="9999", layer="77", next_seed="5")
     owners = visitor.page.locator(".st-key-address input")
@@ -112,10 +158,11 @@ def test_every_quick_press_draws_a_token(visitor: Visitor) -> None:
     visitor.open("next-token", text="Once upon a time", next_seed="3")
     button = visitor.page.get_by_role("button", name="Draw one token")
     button.wait_for()
-    for _ in range(5):
+    for presses in range(5):  # while the page of the last one is being drawn; of several that wait, Streamlit makes one
+        assert visitor.until(lambda n=presses: len(drawn(visitor)) >= n)
         button.click()
         visitor.page.wait_for_timeout(150)
-    assert visitor.until(lambda: len(drawn(visitor)) == 5, seconds=15)
+    assert visitor.until(lambda: len(drawn(visitor)) == 5)
     one_by_one = drawn(visitor)
     visitor.open("next-token", text="Once upon a time", next_seed="3", next_amount="5")
     visitor.page.get_by_role("button", name="Go on").click()

@@ -25,4 +25,4 @@ def test_a_click_on_a_block_chooses_its_layer(visitor: Visitor) -> None:
     visitor.page.wait_for_timeout(500)
     picture.click(position={"x": 280, "y": 4 * 92 + 30})
     assert visitor.until(lambda: visitor.query.get("layer") == ["2"])
-    assert visitor.page.get_by_text("Token by token in layer 2").is_visible()
+    visitor.page.get_by_text("Token by token in layer 2").wait_for()

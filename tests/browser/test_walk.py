@@ -109,21 +109,14 @@ def test_back_comes_to_the_layer_that_was_left(visitor: Visitor) -> None:
 
 def test_a_head_on_the_wall_opens_in_its_lesson_and_back_returns(visitor: Visitor) -> None:
     visitor.open(text="The cat said meow")
+    steps = visitor.page.evaluate("history.length")
     visitor.page.get_by_role("button", name="Attention of head 1.3").click()
     visitor.arrive("Attention")
     assert visitor.until(lambda: visitor.query == {"text": ["The cat said meow"], "layer": ["1"], "head": ["3"]})
+    assert visitor.page.evaluate("history.length") == steps + 1, "one click, one step, whoever writes the address"
     visitor.page.go_back()
     visitor.arrive(HOME)
     assert "".join(visitor.tokens()) == "The·cat·said·meow"
-
-
-@pytest.mark.parametrize("path", LESSONS)
-def test_a_deep_link_opens_its_page_without_a_complaint(visitor: Visitor, path: str) -> None:
-    visitor.open(path, text="My cat sat", layer=1, head=2)
-    assert visitor.title() == LESSONS[path]
-    assert visitor.until(lambda: visitor.box.input_value() == "My cat sat")
-    assert visitor.page.get_by_role("dialog").count() == 0
-    assert visitor.page.locator("[data-testid=stException]").count() == 0
 
 
 def test_the_first_link_to_a_fresh_server_opens_without_a_complaint(first_visitor: Visitor) -> None:
@@ -134,8 +127,12 @@ def test_the_first_link_to_a_fresh_server_opens_without_a_complaint(first_visito
 
 
 @pytest.mark.parametrize("path", ["", *LESSONS])
-def test_hostile_tokens_are_shown_literally_on_every_page(visitor: Visitor, path: str) -> None:
-    visitor.open(path, text=HOSTILE, **({"view": "sentence"} if path == "attention" else {}))
+def test_a_deep_link_with_hostile_tokens_opens_its_page_which_fits_a_phone(visitor: Visitor, path: str) -> None:
+    chosen = {"layer": 1, "head": 2} if path else {}
+    visitor.open(path, text=HOSTILE, **chosen, **({"view": "sentence"} if path == "attention" else {}))
+    assert visitor.title() == LESSONS.get(path, HOME)
+    assert visitor.until(lambda: visitor.box.input_value() == HOSTILE)
+    assert visitor.page.get_by_role("dialog").count() == 0
     if path in {"", "attention", "masked"}:
         assert "".join(visitor.tokens()) == literal(HOSTILE)
     main = visitor.page.locator("[data-testid=stMain]")
@@ -144,6 +141,9 @@ def test_hostile_tokens_are_shown_literally_on_every_page(visitor: Visitor, path
     assert main.locator("a[href$='b']").count() == 0
     assert "😄" not in main.inner_text()
     assert visitor.page.locator("[data-testid=stException]").count() == 0
+    visitor.page.set_viewport_size({"width": 390, "height": 844})
+    visitor.settle()
+    assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 1
 
 
 def test_tokens_are_chosen_with_the_keyboard(visitor: Visitor) -> None:
@@ -206,11 +206,3 @@ def test_a_text_too_long_for_a_link_survives_and_the_next_one_is_in_the_link(vis
     assert len(visitor.box.input_value()) == 100_000
     visitor.type("short again")
     assert visitor.until(lambda: visitor.query == {"text": ["short again"]})
-
-
-@pytest.mark.parametrize("path", ["", *LESSONS])
-def test_nothing_is_wider_than_a_phone(visitor: Visitor, path: str) -> None:
-    visitor.page.set_viewport_size({"width": 390, "height": 844})
-    visitor.open(path)
-    main = visitor.page.locator("[data-testid=stMain]")
-    assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 1

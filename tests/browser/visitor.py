@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -50,7 +51,7 @@ class Visitor:
     def settle(self) -> None:
         """Wait until the app has answered and drawn; the pause lets a click reach the server first."""
         self.page.wait_for_timeout(400)
-        self.page.wait_for_function(READY)
+        self.page.wait_for_function(READY, polling=100)  # not by frames: a hidden window has none
         self.page.wait_for_timeout(200)
 
     def until(self, told: Callable[[], bool], seconds: float = 30) -> bool:
@@ -64,7 +65,7 @@ class Visitor:
     @property
     def box(self) -> Any:
         """Where sentences are typed."""
-        return self.page.get_by_role("textbox", name="Sentence", exact=True)
+        return self.page.get_by_role("textbox", name=re.compile("^(Sentence|German sentence)$"))
 
     def type(self, text: str) -> None:
         """Put a sentence into the box and press Enter."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -152,3 +153,24 @@ def test_a_module_imports_only_what_stands_before_it(name: str) -> None:
     text = (script.FOLDER / f"{name}.js").read_text(encoding="utf-8")
     for other in re.findall(r'from "\./(\w+)\.js"', text):
         assert script.ORDER.index(other) < script.ORDER.index(name), f"{name} needs {other}, which comes later"
+
+
+def test_a_notebook_keeps_a_picture_for_where_no_script_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = view_of(1, 2, 4, title=EVIL)
+    bundle = view._repr_mimebundle_()
+    png = base64.b64decode(bundle["image/png"])
+    assert png.startswith(b"\x89PNG")
+    (frame, framed), (style, _), (image, shown) = Elements(bundle["text/html"]).elements
+    assert (frame, style, image) == ("iframe", "style", "img")
+    assert framed["srcdoc"] == view.html()
+    assert base64.b64decode(shown["src"].removeprefix("data:image/png;base64,")) == png
+    assert "iframe + .gptviz-still { display: none }" in bundle["text/html"]  # of the two, one is seen
+    assert bundle["text/plain"] == repr(view)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
+    bare = view_of(1, 2, 4)._repr_mimebundle_()
+    assert "image/png" not in bare
+    assert [tag for tag, _ in Elements(bare["text/html"]).elements] == ["iframe"]
+
+
+def test_a_large_view_is_no_picture_in_a_notebook() -> None:
+    assert view_of(12, 12, 128)._picture() is None  # it would take seconds

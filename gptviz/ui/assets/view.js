@@ -3,6 +3,8 @@
 
 const shown = new WeakMap(); // parentElement, which stays the same over updates -> what is shown in it
 const PATIENCE = 2000; // milliseconds for Python to answer a new state
+const LOOK = 100; // milliseconds between looks at whether a run that takes longer has ended
+const MOST_TRIES = 4; // to say it again: it may be that Python does not want it
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const engine = (globalThis.__gptvizEngine ??= { waiting: [] });
@@ -45,7 +47,9 @@ function room(parentElement, css) {
 function reports(here, engine) {
   return {
     onState: (state) => {
+      if (!here.untold) here.from = here.data.state;
       here.untold = state;
+      here.tries = 0;
       tell(here, engine);
     },
     onNeed: (need) => {
@@ -56,7 +60,8 @@ function reports(here, engine) {
 }
 
 /**
- * Tell Python the newest state, one at a time. A message would stop the run that answers the one before, and a run that
+ * Tell Python the newest state, one at a time, and the one that it comes from: what is equal in both was not chosen
+ * here, and may have been chosen elsewhere on the page meanwhile. A message would stop the run that answers the one before, and a run that
  * is stopped between the page's controls and here leaves them with the old head in the address.
  */
 function tell(here, engine) {
@@ -64,17 +69,48 @@ function tell(here, engine) {
   const state = here.untold;
   here.untold = null;
   if (JSON.stringify(state) === JSON.stringify(here.data.state)) return; // there and back: no news, and no answer
-  here.unanswered = state;
+  here.unanswered = { state, from: here.from };
   here.waiting = setTimeout(() => goOn(here, engine), PATIENCE);
-  here.setTriggerValue("state", { id: here.data.id, state });
+  here.setTriggerValue("state", { id: here.data.id, state, from: here.from });
 }
 
-/** Python has answered, or takes too long: what came up meanwhile can be said. */
+/**
+ * Python has answered, or takes too long: what came up meanwhile can be said. While a run goes on that may still answer,
+ * nothing is said: it would stop that run, and on a busy machine every one after it.
+ */
 function goOn(here, engine) {
   clearTimeout(here.waiting);
+  const lost = here.unanswered ? notTakenUp(here) : [];
+  if (lost.length && isBusy()) {
+    here.waiting = setTimeout(() => goOn(here, engine), LOOK);
+    return;
+  }
+  if (lost.length && !here.untold && here.tries < MOST_TRIES) sayAgain(here, lost);
   here.unanswered = null;
   tell(here, engine);
   if (here.needs.length) askSoon(here, engine);
+}
+
+/** Whether the app runs, or is about to. */
+function isBusy() {
+  const { testScriptState } = document.querySelector("[data-testid=stApp]")?.dataset ?? {};
+  return testScriptState !== undefined && testScriptState !== "notRunning";
+}
+
+/** The names of what was chosen here and said, and that Python does not have. */
+function notTakenUp({ unanswered: { state, from }, data }) {
+  const differ = (a, b) => JSON.stringify(a) !== JSON.stringify(b);
+  return Object.keys(state).filter(
+    (name) => differ(state[name], from[name]) && differ(state[name], data.state[name]),
+  );
+}
+
+/** Streamlit loses a message where another control is used at the same moment: what Python did not take up comes again. */
+function sayAgain(here, lost) {
+  const { state } = here.unanswered;
+  here.from = here.data.state;
+  here.untold = { ...here.from, ...Object.fromEntries(lost.map((name) => [name, state[name]])) };
+  here.tries += 1;
 }
 
 /** Ask for all that is needed in one message. The answer to a new state is awaited first: it brings most of it. */

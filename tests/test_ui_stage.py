@@ -1,0 +1,106 @@
+"""Lectures on the stage: a link opens its scene, what is missing is said, names are never paths."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from gptviz.lecture import SHIPPED, read
+from gptviz.ui import stage
+from tests.page_helpers import fire, mounted, open_page, open_sound_page, payload
+
+TALK = """title: A talk
+scenes:
+- page: attention
+  sentence: My dog
+  layer: 1
+  title: First
+  note: say hello
+- page: tokens
+  model: nobody
+  sentence: a cat
+  title: Second
+- page: attention
+  sentence: My dog
+  layer: 99
+"""
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Path:
+    """A lecture as of the command line, where one small model is installed."""
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tiny_folder.parent))
+    path = tmp_path / "talk.yaml"
+    path.write_text(TALK, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["app.py", "--lecture", str(path)])
+    return path
+
+
+def bar(at: AppTest) -> dict:
+    """What the bar of the scene was given."""
+    assert not at.exception, at.exception
+    return payload(mounted(at, "gptviz_stage")[0])
+
+
+def test_the_lecture_of_the_command_line_opens_at_its_first_scene(talk: Path) -> None:
+    at = open_sound_page("home")
+    assert (bar(at)["scene"], bar(at)["scenes"][0]) == (1, {"title": "First", "note": "say hello"})
+    assert at.session_state["text"] == "My dog"
+    assert at.session_state["kept"]["layer"] == "1"
+
+
+def test_next_opens_the_next_scene_and_says_that_its_model_is_missing(talk: Path) -> None:
+    at = open_page("home")
+    fire(at, mounted(at, "gptviz_stage")[0], "go", 2)
+    assert bar(at)["scene"] == 2
+    assert "nobody" in bar(at)["problem"]
+    assert at.session_state["text"] == "a cat"
+    assert not at.session_state["kept"]["layer"]
+
+
+def test_a_layer_beyond_the_model_is_named(talk: Path) -> None:
+    assert "layer 99" in bar(open_page("home", lecture="talk", scene="3"))["problem"]
+
+
+def test_leaving_ends_it_and_the_address_does_not_begin_it_again(talk: Path) -> None:
+    at = open_page("home", lecture="talk")
+    fire(at, mounted(at, "gptviz_stage")[0], "leave", True)
+    assert not mounted(at, "gptviz_stage")
+
+
+@pytest.mark.parametrize("scene", ["0", "x", "9" * 5000, "50"])
+def test_a_scene_that_is_not_there_becomes_one_that_is(talk: Path, scene: str) -> None:
+    assert bar(open_page("home", lecture="talk", scene=scene))["scene"] in {1, 3}
+
+
+@pytest.mark.parametrize("name", ["../talk", "/etc/passwd", "nothing", "talk.yaml"])
+def test_a_name_is_looked_up_and_never_a_path(talk: Path, name: str) -> None:
+    at = open_page("home", lecture=name)
+    assert "expected one of" in at.error[0].value
+    assert not mounted(at, "gptviz_stage")
+
+
+def test_a_file_with_mistakes_is_said_and_the_app_goes_on(talk: Path) -> None:
+    talk.write_text("title: A talk\nscenes:\n- page: nowhere\n", encoding="utf-8")
+    at = open_page("home")
+    assert "nowhere" in at.error[0].value
+    assert at.title
+
+
+def test_the_page_lists_what_is_here(talk: Path) -> None:
+    at = open_page("lectures", lecture="")
+    assert not at.exception
+    assert "talk" in stage.names()
+    assert all(read(path.read_text(encoding="utf-8"), path.name).scenes for path in SHIPPED.glob("*.yaml"))
+
+
+def test_a_lecture_becomes_slides_in_the_app() -> None:
+    from gptviz import lecture
+    from gptviz.ui import lecture_shelf
+
+    talk = lecture.read("scenes:\n- page: next-token\n  title: One\n")
+    assert lecture_shelf.slides_of(talk, "pptx").startswith(b"PK")
+    assert b"<section>" in lecture_shelf.slides_of(talk, "html")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -156,13 +156,23 @@ class Rerun(Exception):
     """What st.rerun does, to be seen."""
 
 
-def test_a_press_that_came_with_the_question_of_the_badge_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+PRESSES: dict[str, Callable[[], object]] = {
+    "token": lambda: kept().update(next_ids="300"),
+    "scene": lambda: parts.st.session_state.update(stage=("a lecture", 2)),
+    "sentence": lambda: parts.st.session_state.update(text="b"),
+}
+
+
+@pytest.mark.parametrize("press", PRESSES.values(), ids=PRESSES)
+def test_a_press_that_came_with_the_question_of_the_badge_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, press: Callable[[], object]
+) -> None:
     def rerun() -> None:
         raise Rerun
 
-    state: dict = {"drawn": {"next_ids": ""}}
-    monkeypatch.setattr(parts.st, "session_state", state)
+    monkeypatch.setattr(parts.st, "session_state", {"kept_page": "next-token", "text": "a", "stage": None})
     monkeypatch.setattr(parts.st, "rerun", rerun)
-    kept()["next_ids"] = "300"  # by a callback, and only the badge runs
+    parts.st.session_state["drawn"] = parts.chosen()
+    press()  # by a callback, and only the badge runs
     with pytest.raises(Rerun):
         parts.badge(None)

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from gptviz.analysis.shown import Claim, Sentence
+from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui.address import kept
+from gptviz.ui.controls import BOXES
 from gptviz.ui.one_number import explain, is_pair, network_of
 
 if TYPE_CHECKING:
@@ -151,9 +153,16 @@ def check_numbers() -> None:
     """The badge, for the router, once the page has drawn all it shows; in the place that `lesson` kept for it."""
     reading = st.session_state.pop("reading", None)
     if reading is not None:
-        st.session_state["drawn"] = dict(kept())
+        st.session_state["drawn"] = chosen()
+        st.session_state["runs"] = st.session_state.get("runs", 0) + 1
         with reading.badge:
             fragment_of(st.session_state["kept_page"])(reading)
+
+
+def chosen() -> tuple:
+    """All that presses change: with another one the page is another."""
+    box = BOXES["transformer" if st.session_state.get("kept_page") in TRANSFORMER_PAGES else "gpt"]
+    return dict(kept()), st.session_state.get("stage"), [st.session_state.get(key) for key in (box.model, box.text)]
 
 
 @functools.cache
@@ -169,7 +178,7 @@ def fragment_of(page: str) -> Callable[[Reading | PairReading], None]:
 
 def badge(reading: Reading | PairReading) -> None:
     """One button that says how the numbers of this page are, and opens the check of a single one."""
-    if kept() != st.session_state["drawn"]:  # a press came with the browser's question, which alone was answered
+    if chosen() != st.session_state["drawn"]:  # a press came with the browser's question, which alone was answered
         st.rerun()
     model, things = reading.model, [*reading.shown, *reading.claims]
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
@@ -223,7 +232,8 @@ def waits(what: AnyTrace | Claim) -> bool:
 def asked_by_browser(model: AnyModel, things: Sequence[AnyTrace | Claim]) -> bool:
     """Whether the page is at rest, so that it is time to check these."""
     name = str(hash(tuple(key_of(model, each) for each in things)))
-    return ask(key="check_ask", data={"ask": name}, height=1, width=1, on_check_change=lambda: None).check == name
+    data = {"ask": name, "run": st.session_state.get("runs", 0)}
+    return ask(key="check_ask", data=data, height=1, width=1, on_check_change=lambda: None).check == name
 
 
 def verdict_of(done: list[Check | None], quick: bool, later: bool = False) -> str:

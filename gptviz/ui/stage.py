@@ -23,7 +23,9 @@ from gptviz.ui.show import literal
 from gptviz.view.script import join_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from streamlit.navigation.page import StreamlitPage
 
     from gptviz.lecture import Lecture, Scene
 
@@ -161,7 +163,7 @@ def problem(scene: Scene) -> str:
 # The router's part ----------------------------------------------------------------------------------------------------
 
 
-def on_stage(page: object, pages: Mapping[str, Iterable]) -> None:
+def on_stage(page: StreamlitPage, pages: Iterable[StreamlitPage]) -> None:
     """For the router, before the shared controls: open the scene that a link or a key asked for, and draw the bar."""
     if "notes" in st.query_params and (name := st.query_params.get("lecture")):
         show_notes(name)
@@ -178,7 +180,7 @@ def on_stage(page: object, pages: Mapping[str, Iterable]) -> None:
         return
     scene = lecture.scenes[place.scene - 1]
     if st.session_state.pop("stage_moves", False) and page.url_path != scene.page:
-        for each in (each for section in pages.values() for each in section):
+        for each in pages:
             if each.url_path == scene.page:
                 st.switch_page(each, query_params={})
     draw(lecture, place)

@@ -47,9 +47,7 @@ for section, lessons in LESSONS.items():
         st.Page(script, title=title, icon=f":material/{icon}:", url_path=path) for script, title, icon, path in lessons
     ]
 page = st.navigation(pages, expanded=True)
-every_page = [each for section in pages.values() for each in section]
-ui.come_back(page, every_page)
-stage.on_stage(page, every_page)
+stage.on_stage(page, pages)
 ui.shared_controls(page.url_path)
 ui.begin_page()
 page.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptviz.ui.address import arrived, come_back, kept, linked
+from gptviz.ui.address import arrived, kept, linked
 from gptviz.ui.check import check_numbers
 from gptviz.ui.controls import (
     number,
@@ -32,7 +32,6 @@ __all__ = [
     "begin",
     "begin_page",
     "check_numbers",
-    "come_back",
     "describe_models",
     "escape",
     "head_wall",

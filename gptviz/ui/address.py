@@ -9,16 +9,13 @@ the browser may still have an owner's old text while a newer choice is on its wa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from gptviz.places import PAGES
-
-if TYPE_CHECKING:
-    from streamlit.navigation.page import StreamlitPage
 
 OF_A_SENTENCE = {  # kind of model -> names; each sentence that such a model reads has its own
     "gpt": ("next_ids", "next_at", "mask_at", "loss_at", "block_token"),
@@ -58,26 +55,13 @@ def own(page: str) -> None:
     with st.container(key="address"):
         st.html("<style>.st-key-address { display: none }</style>")
         make_steps(key="history")
-        watch_page(key="lost", data={"page": page}, on_lost_change=lose)
+        watch_page(key="lost", on_lost_change=lambda: None)  # a run is all that it asks for
         mine = {*PAGES[""], *PAGES.get(page, ())}
         for name in dict.fromkeys(name for names in PAGES.values() for name in names):
             if name in mine or here.get(name) or name in linked_to:
                 if name in here:
                     st.session_state[name] = here[name]
                 here[name] = st.text_input(name, key=name, bind="query-params")
-
-
-def lose() -> None:
-    """The browser has lost the page that it was sent last."""
-    st.session_state["lost_page"] = st.session_state["lost"].lost
-
-
-def come_back(page: StreamlitPage, pages: Iterable[StreamlitPage]) -> None:
-    """For the router, before it draws anything: go to the page that the browser lost, if it is not this one."""
-    lost = st.session_state.pop("lost_page", page.url_path)
-    for each in pages:
-        if each.url_path == lost != page.url_path:
-            st.switch_page(each, query_params={})
 
 
 def put_right(name: str) -> None:

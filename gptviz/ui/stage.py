@@ -23,9 +23,7 @@ from gptviz.ui.show import literal
 from gptviz.view.script import join_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from streamlit.navigation.page import StreamlitPage
+    from collections.abc import Iterable, Mapping
 
     from gptviz.lecture import Lecture, Scene
 
@@ -163,7 +161,7 @@ def problem(scene: Scene) -> str:
 # The router's part ----------------------------------------------------------------------------------------------------
 
 
-def on_stage(page: StreamlitPage, pages: Iterable[StreamlitPage]) -> None:
+def on_stage(page: object, pages: Mapping[str, Iterable]) -> None:
     """For the router, before the shared controls: open the scene that a link or a key asked for, and draw the bar."""
     if "notes" in st.query_params and (name := st.query_params.get("lecture")):
         show_notes(name)
@@ -180,7 +178,7 @@ def on_stage(page: StreamlitPage, pages: Iterable[StreamlitPage]) -> None:
         return
     scene = lecture.scenes[place.scene - 1]
     if st.session_state.pop("stage_moves", False) and page.url_path != scene.page:
-        for each in pages:
+        for each in (each for section in pages.values() for each in section):
             if each.url_path == scene.page:
                 st.switch_page(each, query_params={})
     draw(lecture, place)

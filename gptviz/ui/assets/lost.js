@@ -9,7 +9,7 @@ const TRIES = 3; // of one loss: a page that cannot be drawn is not asked for fo
 const watches = new WeakMap();
 let tries = 0;
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ parentElement, setTriggerValue }) {
   clearInterval(watches.get(parentElement));
   let empty = 0;
   const look = () => {
@@ -19,7 +19,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     empty = drawn || app?.dataset.testScriptState !== "notRunning" ? 0 : empty + 1;
     if (empty < AT_REST || tries === TRIES) return;
     [empty, tries] = [0, tries + 1];
-    setTriggerValue("lost", data.page);
+    setTriggerValue("lost", true);
   };
   const watch = setInterval(look, EVERY);
   watches.set(parentElement, watch);

@@ -204,3 +204,10 @@ def test_next_tokens_are_as_likely_as_the_captions_say(talks: dict[str, Lecture]
     five = softmax(trace_of(scene(talks, "Top-k")).logits[-1])
     assert 1 - top(five, 5).probabilities.sum() > 0.5, "most of it is thrown away"
     assert reading.SHORT["seed"][0] in scene(talks, "The draw").settings
+
+
+def test_the_example_of_the_manual_is_a_lecture() -> None:
+    manual = (Path(__file__).parents[1] / "docs" / "lectures.md").read_text(encoding="utf-8")
+    first, second = lecture.read(re.search(r"```yaml\n(.*?)```", manual, re.DOTALL)[1]).scenes
+    assert first.settings == {"layer": "1", "head": "3"}
+    assert second.settings == {"next_temperature": "0.5", "next_seed": "3"}

@@ -64,6 +64,7 @@ SHOWN = {  # page -> the picture of it that the code makes, and what is chosen t
     "masked": ("mask_difference", {"layer": 1, "head": 2}),
     "inside-block": ("block_flow", {"layer": 2}),
     "next-token": ("next_bars", {"next_n": 7}),
+    "next-token, drawn": ("next_funnel", {"next_top_k": "5", "next_seed": "3"}),
     "loss-gradient": ("loss_bars", {}),
 }
 
@@ -71,7 +72,7 @@ SHOWN = {  # page -> the picture of it that the code makes, and what is chosen t
 @pytest.mark.parametrize("page", SHOWN)
 def test_the_code_makes_the_picture_that_the_page_shows(page: str) -> None:
     key, query = SHOWN[page]
-    at = opened(page, **query)
+    at = opened(page.partition(",")[0], **query)
     shown, made = at.session_state["pictures"][key], run(at.code[1].value)
     shown = shown() if callable(shown) else shown
     assert len(shown.data) == len(made.data)
@@ -88,6 +89,11 @@ def test_the_code_makes_the_attention_that_the_page_shows() -> None:
     assert all(np.array_equal(made.source.layer(i), shown.source.layer(i)) for i in range(made.shape[0]))
 
 
+def test_where_the_page_shows_another_picture_the_code_makes_the_numbers() -> None:
+    at = opened("attention", layer=1, att_show="Mean")
+    assert "pictures" not in at.code[1].value and len(run(at.code[1].value))
+
+
 def test_the_code_of_a_translation_runs() -> None:
     at = opened("encoder-decoder", source="Ich habe Hunger.", layer=1)
     assert run(at.code[1].value).shape[:2] == (4, 8)
@@ -98,6 +104,8 @@ def test_the_code_of_a_translation_runs() -> None:
     [
         ("train", {}, "expected a page with a picture, tokens"),
         ("masked", {"layer": "9"}, "expected layer from 0 to 3, found '9'"),
+        ("inside-head", {"head_stage": "mask"}, "expected the main picture of inside-head, found head_stage=mask"),
+        ("attention", {"att_show": "Mean"}, "found att_show=Mean"),
         ("masked", {"step": "9"}, "expected names that a link to masked has, found step"),
     ],
 )

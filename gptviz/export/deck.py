@@ -76,7 +76,8 @@ def slides(talk: Lecture) -> Iterator[Slide]:
     for number, scene in enumerate(talk.scenes, 1):
         name, text = FIRST[scene.page in TRANSFORMER_PAGES]
         model, text = gptviz.load(scene.model or name), scene.text or text
-        picture = pictures.draw(scene.page, model, text, scene.settings) if scene.page in pictures.DRAWN else None
+        known = scene.page in pictures.DRAWN and not pictures.other_picture(scene.page, scene.settings)
+        picture = pictures.draw(scene.page, model, text, scene.settings) if known else None
         source = provenance(model, text, scene.settings, scene.link())
         yield Slide(number, len(talk.scenes), scene, picture, source)
 

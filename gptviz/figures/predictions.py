@@ -85,6 +85,17 @@ def top_bars(
     return fig.update_layout(bargap=0.25, showlegend=False)
 
 
+def funnel_names(temperature: float, top_k: int | None, top_p: float | None) -> list[str]:
+    """The stages of a funnel, with their settings; None is off."""
+    return [
+        "Raw: the model's softmax",
+        f"Temperature {temperature:g}" + (" (greedy)" if temperature == 0 else ""),
+        "Top-k: off" if top_k is None else f"Top-k {top_k}",
+        "Top-p: off" if top_p is None else f"Top-p {top_p:g}",
+        "Scaled up to 1, and drawn from",
+    ]
+
+
 def funnel_bars(
     tokens: Sequence[str | None],
     counts: np.ndarray,

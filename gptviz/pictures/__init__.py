@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["DRAWN", "code", "draw"]
 
 BARS = 12  # of the next token, as the page begins with
+OF_A_DRAW = {"next_temperature": "0.8", "next_top_k": "40", "next_top_p": "0.95", "next_seed": "0"}  # as it begins with
+OTHERS = {  # page -> names that make its page show another picture, and the one value that does not
+    "tokens": {"emb_stage": ""},
+    "attention": {"att_show": "Heads"}
+    | dict.fromkeys(("summed", "att_over", "att_words", "att_first", "att_levels"), ""),
+    "inside-head": {"head_stage": "softmax", "head_unscaled": "", "head_unmasked": ""},
+    "inside-block": {"block_token": ""},
+    "next-token": {"next_ids": "", "next_at": ""},
+    "translate": {"step": "", "translate_view": ""},
+}
 
 
 class Asked:
@@ -130,14 +140,37 @@ def inside_block(asked: Asked) -> Picture:
 
 
 def next_token(asked: Asked) -> Picture:
-    """The likeliest next tokens of the whole vocabulary, before temperature and cuts."""
+    """The likeliest next tokens of the whole vocabulary; the way to the draw where settings of it are named."""
     from gptviz.analysis.predictions import top
     from gptviz.figures.predictions import top_bars
     from gptviz.sampling import softmax
 
-    best = top(softmax(asked.trace().logits[-1]), asked.whole("next_n", BARS))
+    logits = asked.trace().logits[-1]
+    if any(asked.settings.get(name) for name in OF_A_DRAW):
+        return way_to_the_draw(asked, logits)
+    best = top(softmax(logits), asked.whole("next_n", BARS))
     names = asked.model.tokenizer.token_texts(best.ids.tolist())
     return top_bars(names, best.probabilities, best.rest, best.others)
+
+
+def way_to_the_draw(asked: Asked, logits: Any) -> Picture:
+    """From the model's softmax over temperature, top-k and top-p to the token that is drawn."""
+    import numpy as np
+
+    from gptviz import sampling
+    from gptviz.analysis.predictions import stack
+    from gptviz.figures.predictions import funnel_bars, funnel_names
+
+    temperature, top_k, top_p, seed = (asked.settings.get(name) or first for name, first in OF_A_DRAW.items())
+    how = float(temperature), None if top_k == "all" else int(top_k), None if float(top_p) == 1 else float(top_p)
+    stages = sampling.funnel(logits, *how)
+    u = float(np.random.default_rng(int(seed)).random())
+    drawn = sampling.draw(stages.final, u)
+    cut = stack([stages.raw, stages.tempered, stages.top_k, stages.top_p, stages.final], 10, drawn)
+    tokens = [asked.model.tokenizer.token_text(int(i)) if i >= 0 else None for i in cut.ids]
+    removed = [0.0, 0.0, stages.removed_top_k, stages.removed_top_p, 0.0]
+    at = cut.ids.tolist().index(drawn)
+    return funnel_bars(tokens, cut.counts, cut.widths, removed, funnel_names(*how), draw=u, drawn=at)
 
 
 def loss_gradient(asked: Asked) -> Picture:
@@ -192,7 +225,8 @@ def draw(page: str, model: AnyModel, text: str, settings: Mapping[str, str] | No
         A figure of Plotly or an `AttentionView`; a notebook shows both, `gptviz.export` makes files of both.
 
     Raises:
-        ValueError: for another page, a name that its links do not have, a layer or head that is not there.
+        ValueError: for another page, a name that its links do not have, a layer or head that is not there, and for
+            settings with which the page shows a picture that only the page can draw.
         TypeError: for a model of the other kind.
     """
     if page not in DRAW:
@@ -200,10 +234,18 @@ def draw(page: str, model: AnyModel, text: str, settings: Mapping[str, str] | No
     settings = settings or {}
     if unknown := [name for name in settings if name not in (*PAGES[""], *PAGES[page])]:
         raise ValueError(f"expected names that a link to {page} has, found {', '.join(unknown)}")
+    if others := other_picture(page, settings):
+        raise ValueError(f"expected the main picture of {page}, found {others}: save that one from Share on the page")
     kind = "transformer" if page in TRANSFORMER_PAGES else "gpt"
     if not hasattr(model, kind):
         raise TypeError(f"expected a model with a {kind} for {page}, found {type(model).__name__}")
     return DRAW[page](Asked(model, text, settings))
+
+
+def other_picture(page: str, settings: Mapping[str, str]) -> str:
+    """The settings with which a page shows another picture than `draw` makes, "" for none."""
+    named = {name: settings.get(name, "") for name in OTHERS.get(page, ())}
+    return ", ".join(f"{name}={text}" for name, text in named.items() if text not in ("", OTHERS[page][name]))
 
 
 def code(page: str, model: str, text: str, settings: Mapping[str, str]) -> str:
@@ -213,7 +255,7 @@ def code(page: str, model: str, text: str, settings: Mapping[str, str]) -> str:
         model: a name that `gptviz.load` knows; text and settings are written as literals, whatever stands in them.
     """
     begin = ["import gptviz", f"model = gptviz.load({model!r})"]
-    if page in DRAW:
+    if page in DRAW and not other_picture(page, settings):
         chosen = {name: value for name, value in settings.items() if name in (*PAGES[""], *PAGES[page])}
         begin.insert(1, "from gptviz import pictures")
         return "\n".join([*begin, f"pictures.draw({page!r}, model, {text!r}, {chosen!r})"]) + "\n"

@@ -15,7 +15,7 @@ from gptviz.figures import predictions as figures
 from gptviz.figures.heatmap import heatmap
 from gptviz.figures.style import visible
 from gptviz.ui.address import kept
-from gptviz.ui.continuation import Continuation, Settings
+from gptviz.ui.continuation import Continuation
 from gptviz.ui.controls import number, pick_head, pick_layer, pick_one, slide
 from gptviz.ui.lesson import Reading
 from gptviz.ui.show import escape, plot, table_with_csv
@@ -56,18 +56,6 @@ def say_distribution(p: np.ndarray, likeliest: str, bits: float) -> str:
     )
 
 
-def stage_names(chosen: Settings) -> list[str]:
-    """The stages of the funnel, with their settings."""
-    greedy = " (greedy)" if chosen.temperature == 0 else ""
-    return [
-        "Raw: the model's softmax",
-        f"Temperature {chosen.temperature:g}{greedy}",
-        "Top-k: off" if chosen.top_k is None else f"Top-k {chosen.top_k}",
-        "Top-p: off" if chosen.top_p is None else f"Top-p {chosen.top_p:g}",
-        "Scaled up to 1, and drawn from",
-    ]
-
-
 def show_funnel(story: Continuation) -> None:
     """From the raw distribution to the draw, as bars and as a table."""
     stages, tokenizer = story.funnel, story.reading.model.tokenizer
@@ -76,7 +64,8 @@ def show_funnel(story: Continuation) -> None:
     tokens = [tokenizer.token_text(int(i)) if i >= 0 else None for i in cut.ids]
     at = cut.ids.tolist().index(story.chosen)
     claim_draw(story, cut.start(at))
-    names, removed = stage_names(story.settings), [0.0, 0.0, stages.removed_top_k, stages.removed_top_p, 0.0]
+    names = figures.funnel_names(*story.settings[:3])
+    removed = [0.0, 0.0, stages.removed_top_k, stages.removed_top_p, 0.0]
     plot(
         figures.funnel_bars(tokens, cut.counts, cut.widths, removed, names, draw=story.u, drawn=at),
         key="next_funnel",

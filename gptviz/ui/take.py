@@ -84,7 +84,7 @@ def query_of(page: str) -> dict[str, str]:
 def link_of(page: str, query: dict[str, str]) -> str:
     """The part of the address behind the host. Model and sentence are in it even where they are what comes up first."""
     names = ("translator", "source") if page in TRANSFORMER_PAGES else ("model", "text")
-    return f"{page}?{urlencode(dict(zip(names, chosen(page), strict=True)) | query)}"
+    return f"{page}?{urlencode(dict(zip(names, chosen(page), strict=True)) | query, errors='replace')}"
 
 
 def show_link(page: str, query: dict[str, str]) -> None:

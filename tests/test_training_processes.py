@@ -24,7 +24,8 @@ from tests.tales import write_recipe, write_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300  # seconds
-SAME = 1e-5  # relative: one process and several add up in another order, in float32
+SAME = 5e-5  # relative: one process and several add up in another order, in float32; 2e-5 measured after four steps
+FIRST = 1e-6  # relative: of the first loss, before Adam divides small differences by small gradients
 
 PAIRS = """
 [model]
@@ -136,6 +137,7 @@ def alone(folder: Path, recipe: str) -> list[float]:
 def test_two_processes_go_through_the_losses_of_one(together: Path, recipe: str, name: str) -> None:
     expected = alone(together, recipe)
     assert losses(together / name) == pytest.approx(expected, rel=SAME)
+    assert losses(together / name)[0] == pytest.approx(expected[0], rel=FIRST)
     assert len(set(expected)) == len(expected) > 3
     ours, theirs = (read_records(together / where / "log.jsonl") for where in (name, f"alone-{recipe}"))
     assert [r.gradient_norm for r in ours] == pytest.approx([r.gradient_norm for r in theirs], rel=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -15,12 +16,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim import _muon
 
 from gptviz import checkpoint
 from gptviz.recipe import load_recipe, run, with_steps
 from gptviz.training.ranks import joined
 from gptviz.training.records import read_records
 from tests.tales import write_recipe, write_texts
+from tests.two_processes import float32_muon
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300  # seconds
@@ -126,11 +129,23 @@ def torchrun(*module: str) -> subprocess.Popen:
 
 
 def alone(folder: Path, recipe: str) -> list[float]:
-    """The losses of one process by the same recipe, run once."""
+    """The losses of one process by the same recipe, run once: like the two, but for `muon` by the command line."""
     where = folder / f"alone-{recipe}"
     if not (where / "log.jsonl").exists():
-        list(run(load_recipe(folder / f"{recipe}.toml"), folder / "texts", where, "cpu"))
+        with contextlib.nullcontext() if recipe == "muon" else float32_muon():
+            list(run(load_recipe(folder / f"{recipe}.toml"), folder / "texts", where, "cpu"))
     return losses(where)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 64)])
+def test_the_muon_of_the_comparison_is_that_of_torch(shape: tuple[int, int]) -> None:
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    coefficients, steps, eps = (3.4445, -4.775, 2.0315), 5, 1e-7
+    theirs = _muon._zeropower_via_newtonschulz(gradient, coefficients, steps, eps).float()
+    with float32_muon():
+        ours = _muon._zeropower_via_newtonschulz(gradient, coefficients, steps, eps)
+    assert ours.dtype == torch.float32
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()  # bfloat16 keeps three digits
 
 
 @pytest.mark.parametrize(("recipe", "name"), [("muon", "ddp"), ("tales", "fsdp"), ("pairs", "pairs")])

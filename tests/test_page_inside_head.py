@@ -18,7 +18,7 @@ from gptviz import checkpoint
 from gptviz.figures.style import visible
 from gptviz.trace import WhatIf
 from gptviz.ui import models
-from gptviz.ui.inside_head import STAGES
+from gptviz.ui.head_steps import STAGES
 from tests.matrices import matrices
 from tests.page_helpers import fire, mounted, open_page, texts
 from tests.tiny import random_gpt

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.figures.style import visible
-from gptviz.ui.inside_head import STAGES
+from gptviz.ui.head_steps import STAGES
 from tests.matrices import matrices
 from tests.page_helpers import figure, fire, mounted, numbers, open_page, payload, texts
 from tests.reference import forward_pair

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from gptviz.places import PAGES
+from gptviz.ui.component import component
 
 OF_A_SENTENCE = {  # kind of model -> names; each sentence that such a model reads has its own
     "gpt": ("next_ids", "next_at", "mask_at", "loss_at", "block_token"),
@@ -24,9 +24,8 @@ OF_A_SENTENCE = {  # kind of model -> names; each sentence that such a model rea
 LATE = 5.0  # seconds that a value may take to the browser; a page that ends early has no end of its run
 MOST_SENTENCES = 20  # that a session remembers these of
 Value = TypeVar("Value")
-ASSETS = Path(__file__).parent / "assets"
-make_steps = st.components.v2.component("gptviz_history", js=(ASSETS / "history.js").read_text(encoding="utf-8"))
-watch_page = st.components.v2.component("gptviz_lost", js=(ASSETS / "lost.js").read_text(encoding="utf-8"))
+make_steps = component("gptviz_history", ["history"])
+watch_page = component("gptviz_lost", ["lost"])
 
 
 class Kept(dict[str, str]):

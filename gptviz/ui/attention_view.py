@@ -11,11 +11,11 @@ import functools
 import json
 import weakref
 from collections.abc import Iterator, MutableMapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from gptviz.ui.component import asset, component
 from gptviz.ui.show import offer
 from gptviz.view import AttentionView, TraceSource, ViewState, script
 from gptviz.view import attention_view as make_view
@@ -24,14 +24,8 @@ from gptviz.view.views import EXACT_SIDE
 if TYPE_CHECKING:
     from gptviz import Trace
 
-ASSETS = Path(__file__).parent / "assets"
 MOST_ANSWERS = 8  # the last ones that the browser asked for: an interrupted run must not lose one
 MOST_NEEDS = 16  # that one message from the browser may name
-
-
-def asset(name: str) -> str:
-    """A script of the components."""
-    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 STYLE = script.style() + asset("view.css")  # the view's own, and what makes it look like Streamlit's controls
@@ -39,8 +33,8 @@ bring_engine = st.components.v2.component(
     "gptviz_view_engine",
     js="\n".join((script.joined(), f"const STYLE = {json.dumps(STYLE)};", asset("view_engine.js"))),
 )
-store = st.components.v2.component("gptviz_view_store", js=asset("view_store.js"))
-draw = st.components.v2.component("gptviz_view", js=asset("view.js"))
+store = component("gptviz_view_store", ["view_store"])
+draw = component("gptviz_view", ["busy", "view"])
 
 ENCODED: weakref.WeakKeyDictionary[Trace, dict[str, tuple[str, bytes]]] = weakref.WeakKeyDictionary()  # by title
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from gptviz.figures.predictions import percent
 from gptviz.figures.style import visible
 from gptviz.ui import pair_claims as claims
 from gptviz.ui.address import kept, put_right
+from gptviz.ui.component import component
 from gptviz.ui.controls import slide
 from gptviz.ui.forcing import counted, written
 from gptviz.ui.show import escape, literal, plot, table_with_csv
@@ -27,15 +27,10 @@ if TYPE_CHECKING:
     from gptviz import Translation
     from gptviz.translation import BeamSearch
 
-ASSETS = Path(__file__).parent / "assets"
 WIDEST = 8  # beams that a picture has room for
 ROOT = "start"  # in the address, for the node before the first token
 SHOWN = 10  # candidates
-draw = st.components.v2.component(
-    "gptviz_beam_tree",
-    css="".join((ASSETS / name).read_text(encoding="utf-8") for name in ("picture.css", "tree.css")),
-    js=(ASSETS / "tree.js").read_text(encoding="utf-8"),
-)
+draw = component("gptviz_beam_tree", ["tree"], ["picture", "tree"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -20,6 +19,7 @@ import streamlit as st
 from gptviz.analysis.shown import Claim, Sentence
 from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui.address import kept
+from gptviz.ui.component import component
 from gptviz.ui.controls import BOXES
 from gptviz.ui.one_number import explain, is_pair, network_of
 
@@ -45,9 +45,7 @@ LABELS = {
     "waiting": ":gray[:material/help:] Forward pass not checked yet",
     "partly": ":blue[:material/verified:] Forward pass checked, gradients not yet",
 }
-ask = st.components.v2.component(
-    "gptviz_wake", js=(Path(__file__).parent / "assets" / "wake.js").read_text(encoding="utf-8")
-)
+ask = component("gptviz_wake", ["busy", "wake"])
 
 
 class Checks:

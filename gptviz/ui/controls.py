@@ -13,7 +13,8 @@ from gptviz import folder as folders
 from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui import address, models
 from gptviz.ui.address import linked
-from gptviz.ui.show import ASSETS, escape, literal
+from gptviz.ui.component import ASSETS, component
+from gptviz.ui.show import escape, literal
 from gptviz.ui.take import share_button
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ Option = TypeVar("Option")
 Number = TypeVar("Number", int, float)
 MOST_SIDE_BY_SIDE = 16  # layers or heads to choose from: more do not fit the width of a page
 NEED_NO_MODEL = ("models",)  # pages that open without one
+give_keys_back = component("gptviz_keys", ["give_back", "keys"])
 LONGEST_LINK = 8000  # characters of the sentence in a URL; servers refuse a request of 64 KiB
 
 

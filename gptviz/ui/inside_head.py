@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import streamlit as st
 from gptviz.figures.matrix import LEAST_CELL, ROOM, cell, matrix, numbers, row
 from gptviz.ui import address, head_claims, head_turn
 from gptviz.ui.controls import number, switch
+from gptviz.ui.head_steps import pick_stage, stages_of
 from gptviz.ui.head_words import NO_MASK, UNMASKED, formula_of, heads_of, say_stage, title_of
 from gptviz.ui.lesson import Reading
 from gptviz.ui.matrix import plot_matrix
@@ -18,25 +18,8 @@ from gptviz.ui.strip import token_strip
 
 if TYPE_CHECKING:
     from gptviz.analysis.head_stages import HeadStages, Projections
-    from gptviz.config import ModelConfig
 
-STAGES = {  # name in the address: what its button says
-    "x": "x",
-    "weights": "W",
-    "qkv": "q, k, v",
-    "scores": "q kᵀ",
-    "scale": "÷ √D",
-    "mask": "mask",
-    "softmax": "softmax",
-    "values": "× v",
-    "join": "join",
-    "project": "project",
-}
-TURN = {"turn": "turn"}  # where positions are rotary, between "qkv" and "scores"
 HALF = 320  # pixels of the cells of a picture that has another one beside it
-give_keys_back = st.components.v2.component(
-    "gptviz_keys", js=(Path(__file__).parent / "assets" / "keys.js").read_text(encoding="utf-8")
-)
 
 
 class View(NamedTuple):
@@ -66,44 +49,6 @@ def pick_rules(side: str) -> tuple[bool, bool]:
         return False, not unscaled
     unmasked = switch("Mask off", key="head_unmasked")
     return not unmasked, not unscaled
-
-
-def stages_of(config: ModelConfig) -> dict[str, str]:
-    """The stages of a model, in order."""
-    if config.positions != "rotary":
-        return STAGES
-    at = list(STAGES).index("scores")
-    return dict([*list(STAGES.items())[:at], *TURN.items(), *list(STAGES.items())[at:]])
-
-
-def pick_stage(config: ModelConfig) -> str:
-    """The stage to show: a button each, and back and on, with the arrow keys, too."""
-    labels = stages_of(config)
-    names = list(labels)
-    stage = address.kept().get("head_stage") or names[0]
-    if stage not in names:
-        address.put_right("head_stage")
-    at, steps = names.index(stage), tuple(names)
-    give_keys_back(key="head_keys", height=1)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.button("Back", on_click=walk, args=(-1, steps), shortcut="Left", disabled=at == 0, key="head_back")
-        end = at == len(names) - 1
-        st.button("Next", on_click=walk, args=(1, steps), shortcut="Right", disabled=end, key="head_on")
-        for i, name in enumerate(names):
-            kind = "primary" if i == at else "secondary"
-            st.button(f"{i + 1} {labels[name]}", on_click=go_to, args=(name,), type=kind, key=f"head_to_{name}")
-    return stage
-
-
-def go_to(stage: str) -> None:
-    """Show a stage; the first one is what an address without a word shows."""
-    address.kept()["head_stage"] = "" if stage == next(iter(STAGES)) else stage
-
-
-def walk(steps: int, names: tuple[str, ...]) -> None:
-    """On or back from the stage of this moment: two quick presses are two steps."""
-    at = names.index(address.kept().get("head_stage") or names[0])
-    go_to(names[min(max(at + steps, 0), len(names) - 1)])
 
 
 def pick_cell(t: int, s: int) -> tuple[int, int]:

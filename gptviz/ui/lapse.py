@@ -18,25 +18,19 @@ import streamlit as st
 from gptviz.figures.style import SEQUENTIAL, visible
 from gptviz.folder import OF_A_RUN, SNAPSHOTS, snapshot_file
 from gptviz.ui.address import kept, linked
-from gptviz.ui.controls import BOXES, among
-from gptviz.ui.inside_head import give_keys_back
+from gptviz.ui.component import component
+from gptviz.ui.controls import BOXES, among, give_keys_back
 from gptviz.ui.show import escape, literal, table_with_csv
 from gptviz.view.payload import pack
-from gptviz.view.script import join_module
 
 if TYPE_CHECKING:
     from gptviz.analysis.lapse import HeadScores, Moments
     from gptviz.checkpoint import LanguageModel
     from gptviz.runs.recording import Losses, Recording
 
-ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("translate_state", "translate_pictures", "lapse_state", "lapse_pictures", "lapse_parts", "lapse")
-draw = st.components.v2.component(
-    "gptviz_lapse",
-    css=(ASSETS / "lapse.css").read_text(encoding="utf-8"),
-    js="\n".join(join_module((ASSETS / f"{name}.js").read_text(encoding="utf-8")) for name in SCRIPTS),
-)
-store = st.components.v2.component("gptviz_lapse_store", js=(ASSETS / "lapse_store.js").read_text(encoding="utf-8"))
+draw = component("gptviz_lapse", SCRIPTS, ["lapse"])
+store = component("gptviz_lapse_store", ["lapse_store"])
 MODEL_BYTES = 256 * 2**20  # what all snapshots that are kept may take
 MOST_KEPT = 16  # sentences on recordings, for all visitors
 MOST_TOKENS = 64  # that are shown: more would be less than a pixel a cell

@@ -7,22 +7,17 @@ names scroll away with its cells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from gptviz.figures.matrix import Matrix
 from gptviz.figures.style import ink_labels
+from gptviz.ui.component import component
 from gptviz.ui.show import chart_config, offer
 
 TALLEST = 620  # pixels of a page that one chart may take
-ASSETS = Path(__file__).parent / "assets"
-draw = st.components.v2.component(
-    "gptviz_matrix",
-    css="".join((ASSETS / name).read_text(encoding="utf-8") for name in ("picture.css", "matrix.css")),
-    js=(ASSETS / "matrix.js").read_text(encoding="utf-8"),
-)
+draw = component("gptviz_matrix", ["matrix"], ["picture", "matrix"])
 
 
 def plot_matrix(matrix: Matrix, key: str, choose: Callable[[int, int], None] | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,19 +12,15 @@ from gptviz.config import GPTConfig
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.ui import models
 from gptviz.ui.address import kept
+from gptviz.ui.component import component
 from gptviz.ui.show import escape, literal
 from gptviz.view import TraceSource
 
 if TYPE_CHECKING:
     from gptviz.ui.lesson import Reading
 
-ASSETS = Path(__file__).parent / "assets"
 LARGEST_WALL = 64  # tokens: more would be less than a pixel a cell, and a slow page
-draw_wall = st.components.v2.component(
-    "gptviz_head_wall",
-    css=(ASSETS / "wall.css").read_text(encoding="utf-8"),
-    js=(ASSETS / "wall.js").read_text(encoding="utf-8"),
-)
+draw_wall = component("gptviz_head_wall", ["wall"], ["wall"])
 
 
 def head_wall(reading: Reading, page: str) -> None:

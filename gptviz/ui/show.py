@@ -6,15 +6,14 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from gptviz.figures.style import ink_labels, visible
+from gptviz.ui.component import ASSETS
 
-ASSETS = Path(__file__).parent / "assets"
 ICON, WORDMARK = (str(ASSETS / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
 PLACES = 4  # after the point, in tables; their CSV files have all

@@ -18,27 +18,18 @@ from gptviz import folder as folders
 from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui import models
 from gptviz.ui.address import kept
+from gptviz.ui.component import ASSETS, component
 from gptviz.ui.controls import BOXES, Box, is_snapshot
 from gptviz.ui.show import literal
-from gptviz.view.script import join_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gptviz.lecture import Lecture, Scene
 
-ASSETS = Path(__file__).parent / "assets"
 LONGEST_FILE = 1_000_000  # bytes of a lecture on the command line
-bar = st.components.v2.component(
-    "gptviz_stage",
-    css=(ASSETS / "stage.css").read_text(encoding="utf-8"),
-    js=join_module((ASSETS / "stage.js").read_text(encoding="utf-8")),
-)
-notes_window = st.components.v2.component(
-    "gptviz_notes",
-    css=(ASSETS / "stage.css").read_text(encoding="utf-8"),
-    js=join_module((ASSETS / "stage_notes.js").read_text(encoding="utf-8")),
-)
+bar = component("gptviz_stage", ["busy", "stage"], ["stage"])
+notes_window = component("gptviz_notes", ["stage_notes"], ["stage"])
 
 
 class Place(NamedTuple):

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import streamlit as st
 
 from gptviz.figures.style import visible
+from gptviz.ui.component import component
 
-ASSETS = Path(__file__).parent / "assets"
-draw = st.components.v2.component(
-    "gptviz_token_strip",
-    css=(ASSETS / "strip.css").read_text(encoding="utf-8"),
-    js=(ASSETS / "strip.js").read_text(encoding="utf-8"),
-)
+draw = component("gptviz_token_strip", ["strip"], ["strip"])
 
 
 def token_strip(

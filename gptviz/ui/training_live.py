@@ -21,21 +21,16 @@ from gptviz.figures.matrix import matrix
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.runs.run import LIVE, Run, State, all_runs, live_steps
 from gptviz.ui.address import kept
+from gptviz.ui.component import component
 from gptviz.ui.matrix import plot_matrix
 from gptviz.ui.overview import LARGEST_WALL, draw_wall, is_head
 from gptviz.ui.show import literal
-from gptviz.view.script import join_module
 
 if TYPE_CHECKING:
     from gptviz.runs.run import Status
     from gptviz.training.records import StepRecord
 
-ASSETS = Path(__file__).parent / "assets"
-draw_curve = st.components.v2.component(
-    "gptviz_curve",
-    css=(ASSETS / "curve.css").read_text(encoding="utf-8"),
-    js="\n".join(join_module((ASSETS / f"{name}.js").read_text(encoding="utf-8")) for name in ("curve_scale", "curve")),
-)
+draw_curve = component("gptviz_curve", ["curve_scale", "curve"], ["curve"])
 EVERY, IDLE_EVERY = 1.5, 4.0  # seconds between two looks: at a run that trains, at one that does not
 TRIES = 3  # newer weights take the place of those that were just listed
 NEW_TOKENS = 24  # of a sample

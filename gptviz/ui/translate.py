@@ -7,7 +7,6 @@ told where the visitor stopped, for the link and for the table.
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,19 +16,13 @@ from gptviz.analysis import decoding
 from gptviz.analysis.derived import translations as derived
 from gptviz.figures.style import SEQUENTIAL, minus, visible
 from gptviz.ui.address import kept, put_right
-from gptviz.ui.controls import number_in, pick_head, pick_layer, pick_one
-from gptviz.ui.inside_head import give_keys_back
+from gptviz.ui.component import component
+from gptviz.ui.controls import give_keys_back, number_in, pick_head, pick_layer, pick_one
 from gptviz.ui.show import escape, table_with_csv
 from gptviz.ui.translation import PairReading
-from gptviz.view.script import join_module
 
-ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("_state", "_pictures", "_paint", "_parts", "")  # joined into one module
-draw = st.components.v2.component(
-    "gptviz_translate",
-    css=(ASSETS / "translate.css").read_text(encoding="utf-8"),
-    js="\n".join(join_module((ASSETS / f"translate{name}.js").read_text(encoding="utf-8")) for name in SCRIPTS),
-)
+SCRIPTS = ("translate_state", "translate_pictures", "translate_paint", "translate_parts", "translate")
+draw = component("gptviz_translate", SCRIPTS, ["translate"])
 OVER = {"mean": "Mean of all heads", "head": "One head"}
 ATTENTIONS = ("encoder", "decoder", "cross")
 MOST_CANDIDATES = 6

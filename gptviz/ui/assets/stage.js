@@ -1,5 +1,7 @@
 // The bar of a scene: title, caption, number, jump list; keys, presenter remotes, swipes; tells the presenter's window.
 
+import { isBusy } from "./busy.js";
+
 const KEYS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
 const SWIPE = 80; // pixels to the side
 const TYPED = "input, textarea, select, [contenteditable=true]";
@@ -34,8 +36,7 @@ function insist(from, say, tries = 3) {
   clearTimeout(insisting);
   insisting = setTimeout(() => {
     if (!shown || shown.data.scene !== from || !tries) return;
-    const state = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState;
-    if (state === undefined || state === "notRunning") say();
+    if (!isBusy()) say();
     insist(from, say, tries - 1);
   }, PATIENCE);
 }

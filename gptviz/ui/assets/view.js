@@ -91,12 +91,6 @@ function goOn(here, engine) {
   if (here.needs.length) askSoon(here, engine);
 }
 
-/** Whether the app runs, or is about to. */
-function isBusy() {
-  const { testScriptState } = document.querySelector("[data-testid=stApp]")?.dataset ?? {};
-  return testScriptState !== undefined && testScriptState !== "notRunning";
-}
-
 /** The names of what was chosen here and said, and that Python does not have. */
 function notTakenUp({ unanswered: { state, from }, data }) {
   const differ = (a, b) => JSON.stringify(a) !== JSON.stringify(b);

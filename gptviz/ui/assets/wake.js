@@ -4,15 +4,12 @@
 // Never while another page is on its way: an answer to a question of the old page takes the new one down. A press may
 // be such a way, and nothing here tells for as long as the server has not begun to draw what it asks for.
 
+import { isBusy } from "./busy.js";
+
 const REST = 500; // milliseconds after a run; clicks and keys come first
 const ANSWER = 5000; // after a press; what it asks for is a run, which comes here anew
 const ACTIVITY = ["pointerdown", "click", "keydown", "popstate"];
 const ends = new WeakMap();
-
-const busy = () => {
-  const app = document.querySelector("[data-testid=stApp]");
-  return app?.dataset.testScriptState !== undefined && app.dataset.testScriptState !== "notRunning";
-};
 
 export default function ({ data, parentElement, setTriggerValue }) {
   ends.get(parentElement)?.();
@@ -24,7 +21,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
   const ask = () => {
     if (location.pathname !== place) return;
-    if (busy()) wait(REST);
+    if (isBusy()) wait(REST);
     else setTriggerValue("check", data.ask);
   };
   const end = () => {

@@ -14,6 +14,7 @@ from gptviz import checkpoint
 from gptviz.sampling import softmax
 from gptviz.tokenizer import Tokenizer
 from gptviz.ui import side_by_side as parts
+from gptviz.ui.lesson import Reading
 from tests.page_helpers import mounted, open_page, open_sound_page, texts
 from tests.tiny import random_gpt, tiny_ranks
 
@@ -62,8 +63,8 @@ def test_the_difference_is_that_of_both_models_alone() -> None:
 
 def test_next_tokens_are_joined_by_their_text() -> None:
     first, second = gptviz.load("first"), gptviz.load("second")
-    reading = type("Reading", (), {"model": first, "trace": gptviz.trace(first, TEXT), "text": TEXT})()
-    table = parts.next_tokens(reading, parts.Other(second, gptviz.trace(second, TEXT)))
+    reading, other = (Reading(model, TEXT, gptviz.trace(model, TEXT)) for model in (first, second))
+    table = parts.next_tokens(reading, other)
     p = [softmax(gptviz.trace(model, TEXT).logits[-1]) for model in (first, second)]
     assert set(table["token"]) >= {first.tokenizer.token_text(int(i)) for i in np.argsort(-p[0])[:10]}
     for row in table.itertuples(index=False):

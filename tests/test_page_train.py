@@ -197,6 +197,32 @@ def test_the_wall_is_the_attention_of_the_sentence_under_the_runs_own_model(one:
     assert payload(mounted(at, "gptviz_head_wall")[0])["chosen"] == [0, 0]
 
 
+def test_what_is_drawn_is_checked_on_a_click(one: Run) -> None:
+    at = press(open_sound_page("train", text=SENTENCE), "Check these numbers")
+    assert "Forward pass checked, after step 40: All 19 stages agree" in plain(at)
+    at.text_input(key="text").set_value("Another mill").run()
+    assert "Forward pass checked" not in plain(at)
+
+
+def test_a_wrong_number_that_is_drawn_is_found(one: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = live.watched
+
+    def off(*given: object) -> live.Watched:
+        seen = right(*given)
+        return seen._replace(weights=seen.weights * np.float32(1.01))
+
+    monkeypatch.setattr(live, "watched", off)
+    at = press(open_sound_page("train", text=SENTENCE), "Check these numbers")
+    assert "A number is wrong, after step 40: **attention·as·drawn:·weight" in plain(at)
+
+
+def test_weights_that_were_replaced_are_not_called_wrong(one: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_sound_page("train", text=SENTENCE)
+    monkeypatch.setattr(live, "stamped", lambda folder, file, step: live.Weights(folder, file, step, 1))
+    press(at, "Check these numbers")
+    assert "newer ones took the place of these" in plain(at)
+
+
 def test_every_sample_is_what_its_snapshot_writes(one: Run) -> None:
     at = open_sound_page("train", text=SENTENCE)
     steps = snapshot_steps(one.snapshots)

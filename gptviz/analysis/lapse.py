@@ -77,12 +77,17 @@ def score_all(models: Iterable[LanguageModel], causal: bool = True, seed: int = 
     """
     previous, induction = [], []
     for model in models:
-        period = period_for(model)
-        rows = np.random.default_rng(seed).integers(0, model.tokenizer.end_of_text, size=(SEQUENCES, period))
-        weights = batch_weights(model.gpt, torch.from_numpy(np.tile(rows, 2)), causal)  # (L, B, H, 2 P, 2 P)
+        ids = scored_ids(model, seed)  # (B, 2 P)
+        weights = batch_weights(model.gpt, torch.from_numpy(ids), causal)  # (L, B, H, 2 P, 2 P)
         previous.append(previous_token_score(weights).mean(axis=1))
-        induction.append(induction_score(weights, period).mean(axis=1))
+        induction.append(induction_score(weights, ids.shape[1] // 2).mean(axis=1))
     return HeadScores(np.stack(previous), np.stack(induction))
+
+
+def scored_ids(model: LanguageModel, seed: int = 0) -> np.ndarray:
+    """The random tokens that heads are scored on, each row its first half twice: (B, 2 P) int64."""
+    size = SEQUENCES, period_for(model)
+    return np.tile(np.random.default_rng(seed).integers(0, model.tokenizer.end_of_text, size=size), 2)
 
 
 @torch.inference_mode()

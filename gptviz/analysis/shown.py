@@ -22,13 +22,14 @@ class Sentence(NamedTuple):
     """What a pass of a GPT depends on, for claims about one that no trace is kept of."""
 
     ids: tuple[int, ...]
+    causal: bool = True  # False for a model that was trained without the mask
 
     @property
     def what_if(self) -> WhatIf:
         """As trained."""
         from gptviz.trace import WhatIf  # here, because it brings torch
 
-        return WhatIf()
+        return WhatIf(causal=self.causal)
 
     @property
     def key(self) -> tuple:

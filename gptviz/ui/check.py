@@ -1,6 +1,7 @@
 """The check of every number, on every lesson: a badge, green only if all that the page shows was made anew and agrees.
 
-The lessons on a GPT show passes of one, `Trace`, those on the encoder-decoder passes of both sides, `TranslationTrace`.
+The lessons on a GPT show passes of one, `Trace`, those on the encoder-decoder passes of both sides, `TranslationTrace`;
+some show two models.
 
 The page comes first: it is drawn with the badge still open, and a moment later the browser asks for the check, in a
 fragment of its own. Where that would take long, a click asks for it.
@@ -21,7 +22,7 @@ from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui.address import kept
 from gptviz.ui.component import component
 from gptviz.ui.controls import BOXES
-from gptviz.ui.one_number import explain, is_pair, network_of
+from gptviz.ui.one_number import explain, is_pair, network_of, pick_reading
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gptviz.ui.lesson import Reading
     from gptviz.ui.one_number import AnyTrace
     from gptviz.ui.translation import PairReading
+
+    Thing = tuple[AnyModel, AnyTrace | Claim]  # a pass or what was made of it, and whose it is
 
 WAIT = 0.3  # seconds for each thing that a page is about: a check that takes longer waits for a click
 MOST_CHECKS = 1024  # that are kept
@@ -149,12 +152,12 @@ def seconds_allowed(things: Sequence[AnyTrace | Claim]) -> float:
 
 def check_numbers() -> None:
     """The badge, for the router, once the page has drawn all it shows; in the place that `lesson` kept for it."""
-    reading = st.session_state.pop("reading", None)
-    if reading is not None:
+    readings = st.session_state.pop("readings", None)
+    if readings:
         st.session_state["drawn"] = chosen()
         st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-        with reading.badge:
-            fragment_of(st.session_state["kept_page"])(reading)
+        with readings[0].badge:
+            fragment_of(st.session_state["kept_page"])(*readings)
 
 
 def chosen() -> tuple:
@@ -164,30 +167,30 @@ def chosen() -> tuple:
 
 
 @functools.cache
-def fragment_of(page: str) -> Callable[[Reading | PairReading], None]:
+def fragment_of(page: str) -> Callable[..., None]:
     """`badge` as a fragment of one page: with one name for all, a late answer of one page would run in the next."""
 
-    def badge_here(reading: Reading | PairReading) -> None:
-        badge(reading)
+    def badge_here(*readings: Reading | PairReading) -> None:
+        badge(*readings)
 
     badge_here.__qualname__ = f"badge_on_{page}"
     return st.fragment(badge_here)
 
 
-def badge(reading: Reading | PairReading) -> None:
+def badge(*readings: Reading | PairReading) -> None:
     """One button that says how the numbers of this page are, and opens the check of a single one."""
     if chosen() != st.session_state["drawn"]:  # a press came with the browser's question, which alone was answered
         st.rerun()
-    model, things = reading.model, [*reading.shown, *reading.claims]
+    things = [(reading.model, each) for reading in readings for each in (*reading.shown, *reading.claims)]
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     row = line.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
     with line:  # what asks stands behind the badge: below it, it would push the lesson down while it asks
-        quick = ask_and_check(model, things, row)
-    done = {key_of(model, each): CHECKS.find(model, each) for each in things}
-    later = any(waits(each) and done[key_of(model, each)] is None for each in things)
-    verdict = verdict_of([done[key_of(model, each)] for each in things if not (later and waits(each))], quick, later)
+        quick = ask_and_check(things, row)
+    done = {key_of(*each): CHECKS.find(*each) for each in things}
+    later = any(waits(what) and done[key_of(model, what)] is None for model, what in things)
+    verdict = verdict_of([done[key_of(*each)] for each in things if not (later and waits(each[1]))], quick, later)
     place = row.popover(
-        label_of(verdict, reading.claims),
+        label_of(verdict, [claim for reading in readings for claim in reading.claims]),
         key="check",
         on_change="rerun",
         help="Every number of the forward pass, and what this page makes of them, against float64 from the raw "
@@ -195,16 +198,17 @@ def badge(reading: Reading | PairReading) -> None:
     )
     if place.open:
         with place:
-            explain(reading, [CHECKS.find(model, each) for each in things], verdict)
+            reading = pick_reading(readings)
+            explain(reading, [done[key_of(reading.model, each)] for each in (*reading.shown, *reading.claims)], verdict)
 
 
-def ask_and_check(model: AnyModel, things: Sequence[AnyTrace | Claim], row: DeltaGenerator) -> bool:
+def ask_and_check(things: Sequence[Thing], row: DeltaGenerator) -> bool:
     """Check what is open and asked for, by the browser or a click; returns whether it is little enough not to ask."""
-    open_ones = [each for each in things if CHECKS.find(model, each) is None]
-    first, later = ([each for each in open_ones if waits(each) is late] for late in (False, True))
-    quick = seconds_for(model, first) <= seconds_allowed(first)
+    open_ones = [each for each in things if CHECKS.find(*each) is None]
+    first, later = ([each for each in open_ones if waits(each[1]) is late] for late in (False, True))
+    quick = is_quick(first)
     if first and quick:
-        if not asked_by_browser(model, first):
+        if not asked_by_browser(first):
             return quick
         now = first
     elif first:
@@ -212,14 +216,22 @@ def ask_and_check(model: AnyModel, things: Sequence[AnyTrace | Claim], row: Delt
     else:
         now = []
     for each in now:
-        CHECKS.make(model, each)
+        CHECKS.make(*each)
     if later and quick and row.button("Check the gradients", key="check_later", icon=":material/calculate:"):
         with st.spinner("Working out the gradients in float64 …"):
             for each in later:
-                CHECKS.make(model, each)
-        for trace in {id(t): t for each in later for t in each.traces}.values():
+                CHECKS.make(*each)
+        for model, trace in {id(trace): (model, trace) for model, each in later for trace in each.traces}.values():
             PASSES.get(model, trace).forget()
     return quick
+
+
+def is_quick(things: Sequence[Thing]) -> bool:
+    """Whether these take so little that nobody has to ask: what one model takes, and what the next."""
+    of_model: dict[str, tuple[AnyModel, list[AnyTrace | Claim]]] = {}
+    for model, what in things:
+        of_model.setdefault(model.fingerprint, (model, []))[1].append(what)
+    return all(seconds_for(model, each) <= seconds_allowed(each) for model, each in of_model.values())
 
 
 def waits(what: AnyTrace | Claim) -> bool:
@@ -227,9 +239,9 @@ def waits(what: AnyTrace | Claim) -> bool:
     return isinstance(what, Claim) and what.slow
 
 
-def asked_by_browser(model: AnyModel, things: Sequence[AnyTrace | Claim]) -> bool:
+def asked_by_browser(things: Sequence[Thing]) -> bool:
     """Whether the page is at rest, so that it is time to check these."""
-    name = str(hash(tuple(key_of(model, each) for each in things)))
+    name = str(hash(tuple(key_of(*each) for each in things)))
     data = {"ask": name, "run": st.session_state.get("runs", 0)}
     return ask(key="check_ask", data=data, height=1, width=1, on_check_change=lambda: None).check == name
 

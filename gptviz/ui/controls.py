@@ -107,7 +107,7 @@ def shared_controls(page: str) -> None:
     box = BOXES["transformer" if page in TRANSFORMER_PAGES else "gpt"]
     st.html(ASSETS / "page.css")
     box.recall()
-    st.session_state.pop("reading", None)  # of a run that ended before its badge
+    st.session_state.pop("readings", None)  # of a run that ended before its badge
     if not models.names(box.kind):
         without_a_model(box, page)
         return

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gptviz.seq2seq import Transformer
     from gptviz.stack import Stack
     from gptviz.ui.one_number import AnyTrace
+    from gptviz.ui.translation import PairReading
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Reading:
 
     def __post_init__(self) -> None:
         self.shown.append(self.trace)
+
+    @property
+    def name(self) -> str:
+        """How a page about two models calls this one."""
+        return self.model.name
 
     @property
     def config(self) -> ModelConfig:
@@ -114,10 +120,15 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: s
     """
     badge = begin(title, look_for, caution)
     reading = replace(read(), stage=stage, badge=badge, shown=[])
-    st.session_state["reading"] = reading  # for the router, which writes the badge when the page has shown everything
+    check_these(reading)
     if strip:
         token_strip(reading.tokens, key="tokens")
     return reading
+
+
+def check_these(*readings: Reading | PairReading) -> None:
+    """Let the router write the badge over these when the page has shown everything, in the place of the first."""
+    st.session_state["readings"] = readings
 
 
 def begin(title: str, look_for: str, caution: str) -> DeltaGenerator:

@@ -43,6 +43,14 @@ def network_of(model: AnyModel) -> GPT | Transformer:
     return model.transformer if hasattr(model, "transformer") else model.gpt
 
 
+def pick_reading(readings: Sequence[Reading | PairReading]) -> Reading | PairReading:
+    """Of a page about two models, the one whose numbers are looked up."""
+    if len(readings) == 1:
+        return readings[0]
+    names = [reading.name for reading in readings]
+    return readings[names.index(st.selectbox("Model", names, key="check_model"))]
+
+
 def explain(reading: Reading | PairReading, done: Sequence[Check | None], verdict: str) -> None:
     """What was compared, what came out, and one number of the visitor's choice.
 

@@ -9,29 +9,26 @@ import pandas as pd
 import streamlit as st
 
 from gptviz.analysis.alignment import Pieces, align, between_pieces, by_text
+from gptviz.analysis.derived import heads as derived_heads
+from gptviz.analysis.derived import predictions
 from gptviz.figures import side_by_side as figures
 from gptviz.figures.style import visible
 from gptviz.ui import models
 from gptviz.ui.address import kept, linked
 from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import among, number, pick_head, pick_layer
-from gptviz.ui.lesson import Reading
+from gptviz.ui.lesson import Reading, check_these
 from gptviz.ui.show import escape, literal, plot, table_with_csv
 from gptviz.view import ViewState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gptviz import LanguageModel, Trace
 
 MOST = 10  # next tokens of each
 MOST_PIECES = 64  # that are drawn
 BEGINNING = "beginning of text"  # how a piece without text is called
-
-
-class Other(NamedTuple):
-    """The second model, and what it did with the sentence."""
-
-    model: LanguageModel
-    trace: Trace
 
 
 class Heads(NamedTuple):
@@ -41,7 +38,7 @@ class Heads(NamedTuple):
     second: tuple[int, int]
 
 
-def pick_other(reading: Reading) -> Other:
+def pick_other(reading: Reading) -> Reading:
     """The model in the second place on the same sentence; where there is none, says why and ends the page."""
     names = [name for name in models.names() if name != reading.model.name]
     if not names:
@@ -61,13 +58,15 @@ def pick_other(reading: Reading) -> Other:
     try:
         with st.spinner(f"Opening {escape(name)} …"):
             model = models.open_model(name)
-            return Other(model, models.TRACES.get(model, reading.text, WhatIf()))
+            other = Reading(model, reading.text, models.TRACES.get(model, reading.text, WhatIf()))
     except (ValueError, OSError) as error:
         st.error(f"The model {escape(name)} cannot be opened. {literal(str(error))}", icon=":material/broken_image:")
         st.stop()
+    check_these(reading, other)
+    return other
 
 
-def pick_heads(reading: Reading, other: Other) -> Heads:
+def pick_heads(reading: Reading, other: Reading) -> Heads:
     """A head of each, part of the link; that of the first is the one that all lessons share."""
     config = other.model.gpt.config
     left, right = st.columns(2)
@@ -79,7 +78,7 @@ def pick_heads(reading: Reading, other: Other) -> Heads:
     return Heads(first, second)
 
 
-def show_both(reading: Reading, other: Other, heads: Heads) -> None:
+def show_both(reading: Reading, other: Reading, heads: Heads) -> None:
     """Each in an attention view of its own, on one scale, with its own tokens."""
     sides = ((reading.model, reading.trace, "first", heads.first), (other.model, other.trace, "second", heads.second))
     for place, (model, trace, key, (layer, head)) in zip(st.columns(2), sides, strict=True):
@@ -94,9 +93,9 @@ def show_both(reading: Reading, other: Other, heads: Heads) -> None:
             )  # fmt: skip
 
 
-def shared_pieces(reading: Reading, other: Other) -> Pieces:
+def shared_pieces(reading: Reading, other: Reading) -> Pieces:
     """The pieces of the sentence that both tokenizers can tell apart."""
-    return align(*(text_of(model, trace) for model, trace in ((reading.model, reading.trace), other)))
+    return align(*(text_of(each.model, each.trace) for each in (reading, other)))
 
 
 def text_of(model: LanguageModel, trace: Trace) -> list[bytes]:
@@ -106,16 +105,19 @@ def text_of(model: LanguageModel, trace: Trace) -> list[bytes]:
     return [b"" if i < put_before else model.tokenizer.token_bytes(token) for i, token in enumerate(trace.ids)]
 
 
-def show_difference(reading: Reading, other: Other, heads: Heads, pieces: Pieces) -> None:
+def show_difference(reading: Reading, other: Reading, heads: Heads, pieces: Pieces) -> None:
     """What the second's head looks at more or less than the first's, between pieces that both have."""
     if not pieces.texts:
         st.info("Both were given different ends of this text, and share none of its pieces. Type a shorter one.")
         return
-    sides = ((reading.trace, heads.first, pieces.first), (other.trace, heads.second, pieces.second))
-    both = [
-        between_pieces(trace.layer_weights(layer)[head], groups)[-MOST_PIECES:, -MOST_PIECES:]
-        for trace, (layer, head), groups in sides
-    ]
+    sides = ((reading, heads.first, pieces.first), (other, heads.second, pieces.second))
+    both = []
+    for side, (layer, head), groups in sides:
+        between = between_pieces(side.trace.layer_weights(layer)[head], groups)[-MOST_PIECES:, -MOST_PIECES:]
+        spans = tuple((group.start, group.stop) for group in groups)
+        shown = {"weight between pieces [query, key]": between}
+        side.claim(f"head {layer}.{head}", shown, derived_heads.between, layer, head, spans, MOST_PIECES)
+        both.append(between)
     names = [visible(text) if text else BEGINNING for text in pieces.texts][-MOST_PIECES:]
     plot(figures.attention_difference(*both, names), key="both_difference")
     moved = np.nansum(np.abs(both[1] - both[0])) / 2 / len(names)
@@ -138,26 +140,29 @@ def say_pieces(pieces: Pieces) -> str:
     )
 
 
-def next_tokens(reading: Reading, other: Other) -> pd.DataFrame:
+def next_tokens(reading: Reading, other: Reading) -> pd.DataFrame:
     """The likeliest next tokens of both, joined by what they stand for; empty where a vocabulary has no such token."""
     from gptviz.sampling import softmax
 
-    ranked, spelt = [], []
-    for model, trace in ((reading.model, reading.trace), other):
-        p = softmax(trace.logits[-1])
+    both = [softmax(each.trace.logits[-1]) for each in (reading, other)]
+    ranked = []
+    for side, p in zip((reading, other), both, strict=True):
         order = np.argsort(-p, kind="stable")[:MOST].tolist()
-        ranked.append([(model.tokenizer.token_bytes(i), float(p[i])) for i in order])
-        spelt.append((model, p))
-    rows = []
-    for token, *_ in by_text(*ranked):
-        rows.append((token.decode("utf-8", "backslashreplace"), *(given(token, *each) for each in spelt)))
-    return pd.DataFrame(rows, columns=["token", reading.model.name, other.model.name])
+        ranked.append([(side.model.tokenizer.token_bytes(i), float(p[i])) for i in order])
+        side.claim("likeliest", {"largest probabilities [rank]": p[order]}, predictions.next_token, tuple(order))
+    tokens = [token for token, *_ in by_text(*ranked)]
+    names = [token.decode("utf-8", "backslashreplace") for token in tokens]
+    columns = [given(tokens, side, p) for side, p in zip((reading, other), both, strict=True)]
+    return pd.DataFrame(list(zip(names, *columns, strict=True)), columns=["token", reading.name, other.name])
 
 
-def given(token: bytes, model: LanguageModel, p: np.ndarray) -> float | None:
-    """What a model gives to the token of these bytes; None where its vocabulary has none."""
-    found = ids_of(model.fingerprint, model).get(token)
-    return None if found is None else float(p[found])
+def given(tokens: Sequence[bytes], side: Reading, p: np.ndarray) -> list[float | None]:
+    """What a model gives to the tokens of these bytes; None where its vocabulary has none."""
+    ids = [ids_of(side.model.fingerprint, side.model).get(token) for token in tokens]
+    known = tuple(i for i in ids if i is not None)
+    named = {"probability of the tokens named [rank]": p[list(known)]}
+    side.claim("next token", named, predictions.next_token, known)
+    return [None if i is None else float(p[i]) for i in ids]
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -25,6 +25,7 @@ from gptviz.ui.component import component
 from gptviz.ui.matrix import plot_matrix
 from gptviz.ui.overview import LARGEST_WALL, draw_wall, is_head
 from gptviz.ui.show import literal
+from gptviz.ui.training_check import check_button
 
 if TYPE_CHECKING:
     from gptviz.runs.run import Status
@@ -229,6 +230,7 @@ def attention(run: Run, text: str) -> None:
             matrix(values, tokens, tokens, title=title, signed=False, limit=1, axes=("queries", "keys"), room=280),
             "train_head",
         )
+    check_button(weights, text, causal, seen)
 
 
 def chosen_head(n_layers: int, n_heads: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from gptviz.analysis.derived import translations as derived
 from gptviz.analysis.doubts import doubts, passes_for_itself, times_less
 from gptviz.analysis.shown import NOTHING, claim
 from gptviz.ui.controls import pick_one
-from gptviz.ui.lesson import Reading, begin, open_chosen, show_once
+from gptviz.ui.lesson import Reading, begin, check_these, open_chosen, show_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,7 +161,7 @@ def pair_lesson(title: str, look_for: str, caution: str) -> PairReading:
         refuse(error)
     reading = PairReading(model, text.strip(), result, badge)
     say_doubts(reading)
-    st.session_state["reading"] = reading  # for the router, as in `lesson`
+    check_these(reading)
     return reading
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,13 @@ from gptviz.runs.twins import Twins, all_twins
 from gptviz.ui import models
 from gptviz.ui.address import linked
 from gptviz.ui.controls import BOXES, among, check_layer_and_head, slide_among
+from gptviz.ui.lesson import Reading, check_these
 from gptviz.ui.show import escape, literal
 
 if TYPE_CHECKING:
-    from gptviz import LanguageModel, Trace
+    from streamlit.delta_generator import DeltaGenerator
+
+    from gptviz import LanguageModel
     from gptviz.runs.recording import Recording
 
 ON, OFF = "mask on", "mask off"  # begin the names of what is trained here; their number follows
@@ -26,19 +29,15 @@ SIDES = ("With the mask", "Without the mask")
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class Side(Reading):
     """One of the two at one step, and what it made of the sentence, read as it was trained."""
 
-    name: str
-    causal: bool
-    model: LanguageModel
-    text: str
-    trace: Trace = field(repr=False)
+    causal: bool = True
 
     @property
-    def tokens(self) -> tuple[str, ...]:
-        """T tokens of the sentence."""
-        return self.trace.tokens
+    def name(self) -> str:
+        """By how it was trained."""
+        return SIDES[not self.causal]
 
 
 def pick_twins() -> tuple[Twins, int]:
@@ -64,7 +63,7 @@ def pick_twins() -> tuple[Twins, int]:
     return pairs[chosen], int(slide_among(label, steps, default=steps[-1], key="pair_step"))
 
 
-def read_twins(pair: Twins, step: int) -> tuple[Side, Side]:
+def read_twins(pair: Twins, step: int, badge: DeltaGenerator) -> tuple[Side, Side]:
     """Both of a pair after a step, on the typed sentence; where that cannot be, says why and ends the page."""
     text = BOXES["gpt"].now()[1]
     if not text.strip():
@@ -73,7 +72,7 @@ def read_twins(pair: Twins, step: int) -> tuple[Side, Side]:
     from gptviz.trace import WhatIf  # torch
 
     sides = []
-    for name, recording, causal in zip(SIDES, pair, (True, False), strict=True):
+    for recording, causal in zip(pair, (True, False), strict=True):
         try:
             model = open_step(recording, step)
         except (ValueError, OSError) as error:
@@ -81,7 +80,8 @@ def read_twins(pair: Twins, step: int) -> tuple[Side, Side]:
                 f"{escape(recording.name)} cannot be opened. {literal(str(error))}", icon=":material/broken_image:"
             )
             st.stop()
-        sides.append(Side(name, causal, model, text, models.TRACES.get(model, text, WhatIf(causal=causal))))
+        trace = models.TRACES.get(model, text, WhatIf(causal=causal))
+        sides.append(Side(model, text, trace, badge=badge, causal=causal))
     config, dropped = sides[0].model.gpt.config, sides[0].trace.dropped
     check_layer_and_head(config)
     if dropped:
@@ -89,6 +89,7 @@ def read_twins(pair: Twins, step: int) -> tuple[Side, Side]:
             f"The text has {dropped + len(sides[0].tokens):,} tokens and these models read {config.context:,}: the "
             f"first {dropped:,} were cut at the left."
         )
+    check_these(*sides)
     return sides[0], sides[1]
 
 

@@ -11,11 +11,13 @@ import pandas as pd
 import streamlit as st
 
 from gptviz.analysis import twins
+from gptviz.analysis.derived import predictions
+from gptviz.analysis.derived import twins as derived
+from gptviz.analysis.shown import Sentence
 from gptviz.figures.heatmap import heatmap
 from gptviz.figures.predictions import top_bars
 from gptviz.figures.thumbnail import thumbnail
 from gptviz.figures.twins import Curves, loss_curves, next_bars
-from gptviz.ui import models
 from gptviz.ui.address import kept
 from gptviz.ui.controls import number, pick_head, pick_layer, slide
 from gptviz.ui.overview import LARGEST_WALL, draw_wall, is_head
@@ -95,6 +97,8 @@ def say_losses(masked: Losses, unmasked: Losses, context: int) -> str:
 def show_attention(masked: Side, unmasked: Side) -> None:
     """All heads of both on one scale, and one of them large."""
     share = [twins.next_share(side.trace.weights) for side in (masked, unmasked)]  # 2 x (L, H)
+    for side, each in zip((masked, unmasked), share, strict=True):
+        side.claim("attention to the next token", {"share on the next token [layer, head]": each}, derived.next_share)
     config = masked.model.gpt.config
     first = twins.largest(share[1])
     layer, head = chosen_head((config.n_layers, config.n_heads), first)
@@ -174,6 +178,7 @@ def show_next(masked: Side, unmasked: Side) -> None:
         st.info(ONE_TOKEN)
         return
     logs = next_logs(masked, unmasked)
+    claim_next(masked, unmasked, logs)
     tokens = masked.tokens[-1 - len(logs[WAYS[0]]) :]
     if len(tokens) < len(masked.tokens):
         st.caption(f"Asked for: the last {len(tokens) - 1} of {len(masked.tokens)} tokens.")
@@ -194,11 +199,25 @@ def next_logs(masked: Side, unmasked: Side) -> dict[str, np.ndarray]:
     from gptviz.trace import WhatIf  # torch
 
     ids, last = masked.trace.ids, min(LONGEST, len(masked.tokens) - 1)
-    remasked = models.TRACES.get(unmasked.model, unmasked.text, WhatIf())
+    remasked = unmasked.trace_with(WhatIf())
     traces = (masked.trace, unmasked.trace, remasked)
     seen, in_view, put_on = (twins.of_the_next(trace.logits, ids)[-last:] for trace in traces)
     unseen = asked_one_by_one(unmasked.model.fingerprint, ids, last, unmasked.model)
     return dict(zip(WAYS, (seen, in_view, unseen, put_on), strict=True))
+
+
+def claim_next(masked: Side, unmasked: Side, logs: dict[str, np.ndarray]) -> None:
+    """Let the badge check all four ways of asking."""
+    from gptviz.trace import WhatIf
+
+    ids, last = masked.trace.ids, len(logs[WAYS[0]])
+    alone = tuple(Sentence(ids[:at], causal=False) for at in range(len(ids) - last, len(ids)))
+    remasked = unmasked.trace_with(WhatIf())
+    asked = (masked, (masked.trace,)), (unmasked, (unmasked.trace,)), (unmasked, alone), (unmasked, (remasked,))
+    for (side, passes), (way, each) in zip(asked, logs.items(), strict=True):
+        shown = {"log-probability of the next token [place]": each, "mean loss, nats": -each.mean()}
+        derive = derived.came_alone if passes is alone else derived.came
+        side.claim(f"sentence {way}", shown, derive, ids[len(ids) - last :], of=passes)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -226,6 +245,13 @@ def show_last(masked: Side, unmasked: Side) -> None:
     """What both expect after the last token, where neither has an answer in view."""
     for place, side in zip(st.columns(2), (masked, unmasked), strict=True):
         found = twins.likeliest(side.trace.logits[-1])
+        shown = {
+            "probability of the tokens named [rank]": found.probabilities,
+            "largest probabilities [rank]": found.probabilities,
+            "the rest": found.rest,
+            "entropy, bits": found.entropy,
+        }
+        side.claim("next token", shown, predictions.next_token, tuple(found.ids.tolist()))
         vocabulary = side.model.tokenizer
         tokens = vocabulary.token_texts(found.ids.tolist())
         with place:
@@ -248,6 +274,9 @@ def show_writing(masked: Side, unmasked: Side) -> None:
     for place, side in zip(st.columns(2), (masked, unmasked), strict=True):
         ids = written(side.model.fingerprint, side.trace.ids, amount, temperature, seed, side.causal, side.model)
         judged = twins.written_log_probabilities(masked.model.gpt, (*side.trace.ids, *ids), len(ids))
+        whole = Sentence((*side.trace.ids, *ids)[-masked.config.context :])
+        shown = {"log-probability of the next token [place]": judged}
+        masked.claim(f"what was written {side.name.lower()}", shown, derived.came, tuple(ids), of=(whole,))
         tokens = side.model.tokenizer.token_texts(ids)
         texts.append((ids, judged))
         rows += [(side.name, i, token, float(log)) for i, (token, log) in enumerate(zip(tokens, judged, strict=True))]

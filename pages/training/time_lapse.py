@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gptviz import ui
-from gptviz.ui import lapse
+from gptviz.ui import lapse, lapse_claims
+from gptviz.ui.controls import BOXES
 from gptviz.ui.lesson import begin
 
-begin(
+badge = begin(
     "Time-lapse of a training",
     "at step 0 heads look everywhere alike. On the way some become sharp, often all at once: watch the scores of the "
     "heads, and which next tokens push the others away while the loss falls.",
@@ -15,6 +16,7 @@ begin(
 shown = lapse.replay()
 lapse.view(shown)
 lapse.say_what_is_shown(shown)
+lapse_claims.check_step(shown, BOXES["gpt"].now()[1], badge)
 ui.see_also("Inside a single one of these steps, at full size:", "gpt/attention.py", "Attention")
 lapse.show_tables(shown)
 

@@ -9,14 +9,14 @@ from gptviz.analysis import twins
 from gptviz.ui import twins as pairs
 from gptviz.ui import why_mask as parts
 
-ui.begin(
+badge = ui.begin(
     "Why the mask exists",
     look_for="two GPTs of one seed and one text. The loss of the one trained **without** the mask falls far below the "
     "other's, and what it writes is rubbish.",
     caution="a low loss does not mean a good model. It counts only where the answer is **not in the input**.",
 )
 pair, step = pairs.pick_twins()
-masked, unmasked = pairs.read_twins(pair, step)
+masked, unmasked = pairs.read_twins(pair, step, badge)
 
 st.subheader("The losses of both trainings", anchor="loss")
 parts.show_losses(pair, step, masked.model.gpt.config.context)

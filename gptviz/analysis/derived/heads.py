@@ -101,6 +101,15 @@ def joined(matrix: np.ndarray, words: tuple[tuple[int, int], ...]) -> np.ndarray
     return np.array([[matrix[a:b, c:d].sum() / (b - a) for c, d in words] for a, b in words])
 
 
+def between(seen: Pass, layer: int, head: int, pieces: tuple[tuple[int, int], ...], most: int) -> Derived:
+    """One head, joined into pieces of the text, of which the last are shown; the row of an empty one is NaN."""
+    matrix = seen.layer("weights", layer)[head]
+    rows = [
+        [matrix[a:b, c:d].sum() / (b - a) if b > a else math.nan for c, d in pieces[-most:]] for a, b in pieces[-most:]
+    ]
+    return {"weight between pieces [query, key]": np.array(rows)}
+
+
 def headless(matrix: np.ndarray) -> np.ndarray:
     """Without its first key, which becomes NaN, and so does a row that has nothing left."""
     rows = []

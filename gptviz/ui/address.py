@@ -16,11 +16,14 @@ import streamlit as st
 
 from gptviz.places import PAGES
 from gptviz.ui.component import component
+from gptviz.ui.show import literal
 
 OF_A_SENTENCE = {  # kind of model -> names; each sentence that such a model reads has its own
     "gpt": ("next_ids", "next_at", "mask_at", "loss_at", "block_token"),
     "transformer": ("step", "reference", "forced_at", "beam_node"),
 }
+OTHERS = ("model", "text", "translator", "source", "lecture", "scene", "notes")  # that have owners elsewhere
+MOST_IGNORED, LONGEST_IGNORED = 5, 40  # of what a link says for nothing: how many are named, and characters of each
 LATE = 5.0  # seconds that a value may take to the browser; a page that ends early has no end of its run
 MOST_SENTENCES = 20  # that a session remembers these of
 Value = TypeVar("Value")
@@ -65,8 +68,33 @@ def own(page: str) -> None:
 
 def put_right(name: str) -> None:
     """Forget what means nothing, and run again; the browser shows it in the address until its control is used."""
+    if "opened" not in st.session_state:  # the visitor came by this link
+        st.session_state.setdefault("meaningless", {})[name] = kept()[name]
     kept()[name] = ""
     st.rerun()
+
+
+def ignored() -> dict[str, str]:
+    """What the address says for nothing: names that no page has, of another version perhaps, and values without sense.
+
+    The values mean nothing until the first page of a visit has been shown; after that they are forgotten.
+    """
+    known = {*OTHERS, *(name for names in PAGES.values() for name in names)}
+    unknown = {name: text for name, text in st.query_params.to_dict().items() if name not in known}
+    return unknown | st.session_state.get("meaningless", {})
+
+
+def say_ignored() -> None:
+    """Name what is ignored, for the router, above the page."""
+    found = [f"{name}={text}" for name, text in ignored().items()]
+    if not found:
+        return
+    named = [f"**{literal(each[:LONGEST_IGNORED])}{'…' * (len(each) > LONGEST_IGNORED)}**" for each in found]
+    more = f" and {len(found) - MOST_IGNORED:,} more" if len(found) > MOST_IGNORED else ""
+    st.caption(
+        f":material/link_off: This link also says {', '.join(named[:MOST_IGNORED])}{more}, which means nothing here: it "
+        "may be from another version. It is ignored; the rest of the link is what you see."
+    )
 
 
 def shown_as(name: str) -> str:
@@ -121,6 +149,8 @@ def send(shown: str, value: object) -> None:
 def arrived() -> None:
     """For the router, at the end of a run: the browser has got what was sent."""
     st.session_state.pop("sent", None)
+    st.session_state.pop("meaningless", None)
+    st.session_state["opened"] = True
 
 
 def is_late(shown: str, value: object) -> bool:

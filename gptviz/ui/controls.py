@@ -131,6 +131,7 @@ def shared_controls(page: str) -> None:
             icon=":material/lightbulb:",
         )  # fmt: skip
         share_button(page)
+    address.say_ignored()
     box.remember()
     if "\n" in st.session_state[box.text]:
         st.caption("This text has line breaks: tokens show them as ⏎, the box cannot. Typing in it joins the lines.")

@@ -24,7 +24,7 @@ from gptviz.export.page import html
 if TYPE_CHECKING:
     from gptviz.provenance import Provenance
 
-__all__ = ["KINDS", "csv", "html", "npz", "render", "table"]
+__all__ = ["KINDS", "csv", "html", "keep_pictures", "npz", "render", "table"]
 
 
 def render(
@@ -63,3 +63,15 @@ def render(
             drawn = draw_figure(given, looks)
         canvas.write_foot(drawn, provenance, looks)
         return canvas.save(drawn, kind, provenance, width)
+
+
+def keep_pictures() -> None:
+    """From here on, a notebook keeps a PNG of every Plotly figure that a cell shows, beside the figure itself.
+
+    JupyterLab and VS Code show the figure, to hover and zoom; what runs no scripts, such as GitHub or a printer, shows
+    the picture. An `AttentionView` brings its own. No browser is needed, and Plotly's script is not written into the
+    notebook. It sets `plotly.io.renderers.default`.
+    """
+    from gptviz.export import notebook  # Plotly's rendering takes a moment to import, which files have no need of
+
+    notebook.register()

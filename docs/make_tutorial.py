@@ -39,7 +39,7 @@ def run(notebook: NotebookNode) -> NotebookNode:
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
     with tempfile.TemporaryDirectory() as folder:
-        own = {"IPYTHONDIR": folder, "JUPYTER_PREFER_ENV_PATH": "1", "GPTVIZ_DEVICE": "cpu", "GPTVIZ_RUNS": "no-runs"}
+        own = {"IPYTHONDIR": folder, "GPTVIZ_DEVICE": "cpu", "GPTVIZ_RUNS": "no-runs"}
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         client = NotebookClient(
             notebook,

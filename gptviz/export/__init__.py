@@ -68,9 +68,10 @@ def render(
 def keep_pictures() -> None:
     """From here on, a notebook keeps a PNG of every Plotly figure that a cell shows, beside the figure itself.
 
-    JupyterLab and VS Code show the figure, to hover and zoom; what runs no scripts, such as GitHub or a printer, shows
-    the picture. An `AttentionView` brings its own. No browser is needed, and Plotly's script is not written into the
-    notebook. It sets `plotly.io.renderers.default`.
+    VS Code shows the figure, JupyterLab turns the picture into it under the pointer, and what runs no scripts, such as
+    GitHub or a printer, shows the picture. An `AttentionView` brings its own. No browser is needed, and Plotly's script
+    is not written into the notebook. It sets `plotly.io.renderers.default`; a figure with traces that gptviz does not
+    draw is kept without a picture, with a warning.
     """
     from gptviz.export import notebook  # Plotly's rendering takes a moment to import, which files have no need of
 

@@ -34,18 +34,21 @@ def modules() -> list[str]:
     return [name for name in names if not name.startswith(LEFT_OUT)]
 
 
-def build(out: Path = SITE, names: Sequence[str] | None = None) -> list[Path]:
+def build(out: Path = SITE, names: Sequence[str] | None = None, *, source: bool = True) -> list[Path]:
     """Write the pages of modules, of all without `names`, with an index and a search; returns the pages.
 
+    Args:
+        source: with the code of every name, which takes half of the time.
+
     Raises:
-        Warning: of pdoc, for a docstring or an annotation that it cannot read.
+        UserWarning: of pdoc, for a docstring or an annotation that it cannot read.
         ValueError: for a page that would ask another host for something.
     """
     for name in gptviz.__all__:  # they are imported when they are first used; pdoc lists what is there
         getattr(gptviz, name)
-    pdoc.render.configure(docformat="google", footer_text=f"gptviz {gptviz.__version__}")
+    pdoc.render.configure(docformat="google", footer_text=f"gptviz {gptviz.__version__}", show_source=source)
     with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
+        warnings.filterwarnings("error", category=UserWarning, module="pdoc")
         found = {name: pdoc.doc.Module.from_name(name) for name in (modules() if names is None else names)}
         for module in found.values():
             own_constructors(module.obj)

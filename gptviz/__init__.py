@@ -7,7 +7,8 @@
 (4, 4, 6, 6)
 >>> print(gptviz.generate(model, "My dog has fleas", max_new_tokens=8))  # doctest: +SKIP
 
-PyTorch takes seconds to import and is imported with the first name that needs it.
+Pictures: `gptviz.attention_view` for attention, `gptviz.figures` from arrays and labels, `gptviz.pictures` those of the
+lessons; `gptviz.export` makes files of them. All names are imported when they are first used, as PyTorch takes seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gptviz import export as export
+    from gptviz import figures as figures
+    from gptviz import pictures as pictures
     from gptviz.checkpoint import LanguageModel, TranslationModel, load
     from gptviz.config import ConfigError
     from gptviz.folder import CheckpointError, available
@@ -47,6 +51,7 @@ HOME_OF = {
     "load": "gptviz.checkpoint",
     "translate": "gptviz.translation",
 }
+ROOMS = ("export", "figures", "pictures")  # packages that `import gptviz` is enough for
 
 __all__ = [
     "AttentionView",
@@ -107,7 +112,9 @@ def trace(model: LanguageModel, text: str, *, causal: bool = True, what_if: What
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first used."""
+    """Import a public name from its home, or a package, when it is first used."""
+    if name in ROOMS:
+        return importlib.import_module(f"gptviz.{name}")
     if name not in HOME_OF:
         raise AttributeError(f"module 'gptviz' has no attribute {name!r}")
     value = getattr(importlib.import_module(HOME_OF[name]), name)
@@ -116,7 +123,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *ROOMS})
 
 
 class Package(types.ModuleType):

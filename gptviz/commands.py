@@ -170,7 +170,7 @@ def print_report(model: AnyModel, figures: dict[str, object]) -> None:
     print(json.dumps(json.loads(json.dumps(found), parse_constant=lambda _: None)))
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: argparse._SubParsersAction) -> None:
     """Describe the commands to `python -m gptviz`."""
     add_prepare_parser(commands)
     add_train_parser(commands)
@@ -191,7 +191,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(action=evaluate_command)
 
 
-def add_prepare_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_prepare_parser(commands: argparse._SubParsersAction) -> None:
     """`prepare`: a corpus to token shards."""
     parser = commands.add_parser(
         "prepare",

@@ -25,7 +25,7 @@ UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 def add_export_parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], model: str, translator: str
+    commands: argparse._SubParsersAction, model: str, translator: str
 ) -> None:
     """Describe `export` to `python -m gptviz`, and the models that are its default."""
     parser = commands.add_parser(

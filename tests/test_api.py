@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -130,6 +131,28 @@ print("torch" in sys.modules, type(gptviz.trace).__name__)
     assert done.stdout.split() == ["False", "True", "function"], done.stderr
 
 
+def test_the_rooms_of_pictures_come_when_they_are_named_and_not_before() -> None:
+    code = """
+import sys
+import gptviz
+assert {"export", "figures", "pictures"} <= set(dir(gptviz))
+here = lambda: [name for name in ("streamlit", "plotly", "torch", "matplotlib") if name in sys.modules]
+print(here(), "gptviz.figures" in sys.modules)
+gptviz.figures, gptviz.pictures
+print(here())
+print(gptviz.figures.heatmap.heatmap([[1.0]], ["a"], ["a"]).data[-1].z.shape, gptviz.export.render.__name__)
+print(here())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[] False", "[]", "(1, 1) render", "['plotly']"], done.stderr
+
+
+def test_a_module_that_figures_has_not_is_refused_with_those_it_has() -> None:
+    assert {"heatmap", "masking", "predictions"} <= set(gptviz.figures.MODULES) <= set(dir(gptviz.figures))
+    with pytest.raises(AttributeError, match=r"no attribute 'nope'; it has .*heatmap"):
+        getattr(gptviz.figures, "nope")  # noqa: B009  spelled out, it would be called useless
+
+
 def test_trace_stays_the_function_when_its_module_is_imported() -> None:
     module = importlib.import_module("gptviz.trace")
     assert inspect.isfunction(gptviz.trace)
@@ -153,7 +176,8 @@ def test_the_version_is_that_of_the_package() -> None:
     assert gptviz.__version__ == project["version"]
 
 
-def test_the_examples_of_the_package_are_true() -> None:
-    result = doctest.testmod(gptviz)
+@pytest.mark.parametrize("package", [gptviz, gptviz.figures])
+def test_the_examples_of_the_package_are_true(package: ModuleType) -> None:
+    result = doctest.testmod(package)
     assert result.attempted > 2
     assert result.failed == 0

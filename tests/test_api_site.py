@@ -1,4 +1,4 @@
-"""The reference of the library: built from its docstrings, with every public name, and asks no other host."""
+"""The reference of the library: built from its docstrings without a warning, has every name, and asks no other host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from docs import build_api
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    build_api.build(folder, ["gptviz", "gptviz.pictures"])
+    build_api.build(folder, source=False)  # all of it: a warning of any module is an error here
     return folder
 
 
@@ -22,6 +22,14 @@ def test_every_public_name_is_described(site: Path) -> None:
     assert all(f'id="{name}"' in page for name in gptviz.__all__)
     assert "(L, H, T, T)" in page and "Raises" in page
     assert (site / "gptviz" / "pictures.html").exists() and (site / "search.js").exists()
+    assert len(list(site.rglob("*.html"))) == len(build_api.modules()) + 1  # the index
+
+
+def test_an_annotation_that_cannot_be_read_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unreadable.py").write_text("def f(x: list['Nowhere']) -> None:\n    ...\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserWarning, match="Nowhere"):
+        build_api.build(tmp_path, ["unreadable"])
 
 
 @pytest.mark.parametrize(

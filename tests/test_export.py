@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
+from plotly.io import renderers
 
 import gptviz
 from gptviz import export
@@ -155,6 +157,20 @@ def test_the_page_of_144_heads_at_64_tokens_is_at_most_a_megabyte() -> None:
 def test_what_cannot_be_made_says_so(picture: object, given: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         export.render(picture(), given.pop("kind"), **given)
+
+
+def test_a_notebook_keeps_a_picture_of_a_figure_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderers, "default", renderers.default)  # given back afterwards
+    export.keep_pictures()
+    figure = PICTURES["heatmap"]()
+    bundle = figure._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png"}  # no HTML: Plotly's script is megabytes
+    picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert picture.width == 2 * export.notebook.WIDTH
+    assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 10
+    with pytest.warns(UserWarning, match="no picture of this figure is kept in the notebook: .* found 'pie'"):
+        foreign = go.Figure(go.Pie(values=[1]))._repr_mimebundle_()
+    assert set(foreign) == {"application/vnd.plotly.v1+json"}
 
 
 def test_the_settings_of_matplotlib_are_given_back() -> None:

@@ -24,7 +24,7 @@ from gptviz.export.page import html
 if TYPE_CHECKING:
     from gptviz.provenance import Provenance
 
-__all__ = ["KINDS", "csv", "html", "npz", "render", "table"]
+__all__ = ["KINDS", "csv", "html", "keep_pictures", "npz", "render", "table"]
 
 
 def render(
@@ -63,3 +63,16 @@ def render(
             drawn = draw_figure(given, looks)
         canvas.write_foot(drawn, provenance, looks)
         return canvas.save(drawn, kind, provenance, width)
+
+
+def keep_pictures() -> None:
+    """From here on, a notebook keeps a PNG of every Plotly figure that a cell shows, beside the figure itself.
+
+    VS Code shows the figure, JupyterLab turns the picture into it under the pointer, and what runs no scripts, such as
+    GitHub or a printer, shows the picture. An `AttentionView` brings its own. No browser is needed, and Plotly's script
+    is not written into the notebook. It sets `plotly.io.renderers.default`; a figure with traces that gptviz does not
+    draw is kept without a picture, with a warning.
+    """
+    from gptviz.export import notebook  # Plotly's rendering takes a moment to import, which files have no need of
+
+    notebook.register()

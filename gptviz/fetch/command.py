@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 10.0  # between lines where the output is no terminal
 
 
-def add_fetch_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_fetch_parsers(commands: argparse._SubParsersAction) -> None:
     """Describe `get` and `remove` to `python -m gptviz`."""
     parser = commands.add_parser(
         "get",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gptviz.lecture import Lecture
 
 
-def add_lecture_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_lecture_parser(commands: argparse._SubParsersAction) -> None:
     """Describe `lecture` to `python -m gptviz`."""
     parser = commands.add_parser(
         "lecture",

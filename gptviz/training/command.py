@@ -109,7 +109,7 @@ class Meter:
         print("\n" * self.open, end="", flush=True)
 
 
-def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_train_parser(commands: argparse._SubParsersAction) -> None:
     """Describe `train` to `python -m gptviz`."""
     parser = commands.add_parser(
         "train",

@@ -106,7 +106,7 @@ def with_picture(framed: str, png: bytes, title: str) -> str:
     """The frame, and a picture that is seen only where the frame is not: sites that show notebooks take frames out."""
     picture = base64.b64encode(png).decode()
     return (
-        f"{framed}<style>iframe + .gptviz-still {{ display: none }}</style>"
+        f"{framed}<style>iframe ~ .gptviz-still {{ display: none }}</style>"
         f'<img class="gptviz-still" alt="{html.escape(title or "Attention", quote=True)}" '
         f'style="max-width: 100%" src="data:image/png;base64,{picture}">'
     )

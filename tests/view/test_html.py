@@ -164,7 +164,7 @@ def test_a_notebook_keeps_a_picture_for_where_no_script_runs(monkeypatch: pytest
     assert (frame, style, image) == ("iframe", "style", "img")
     assert framed["srcdoc"] == view.html()
     assert base64.b64decode(shown["src"].removeprefix("data:image/png;base64,")) == png
-    assert "iframe + .gptviz-still { display: none }" in bundle["text/html"]  # of the two, one is seen
+    assert "iframe ~ .gptviz-still { display: none }" in bundle["text/html"]  # of the two, one is seen
     assert bundle["text/plain"] == repr(view)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     bare = view_of(1, 2, 4)._repr_mimebundle_()

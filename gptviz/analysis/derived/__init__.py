@@ -20,5 +20,5 @@ class Bounds(NamedTuple):
     high: np.ndarray
 
 
-Derived = Mapping[str, "np.ndarray | float | Bounds"]
+Derived = Mapping[str, np.ndarray | float | Bounds]
 """Quantity -> what it should be. A name says its axes in brackets: "entropy, bits [position]"."""

@@ -216,3 +216,48 @@ def test_what_was_sent_long_ago_has_arrived(monkeypatch: pytest.MonkeyPatch) -> 
     state["next_ids_shown"] = ""
     address.keep_shown("next_ids", "", str)
     assert address.kept()["next_ids"] == ""
+
+
+# What a link says for nothing -----------------------------------------------------------------------------------------
+
+
+def said_of_link(at: AppTest) -> str:
+    """The notice, without the signs that keep Markdown out; empty without one."""
+    captions = [caption.value for caption in at.caption if "link_off" in caption.value]
+    return (captions or [""])[0].replace("\\", "").replace("\u2060", "")
+
+
+@pytest.mark.parametrize("page", ["attention", "translate", "lectures", "models", "time-lapse"])
+def test_names_of_another_version_are_named_and_ignored(page: str) -> None:
+    at = open_page(page, layer=1, old_name=3, attention="x" * 100)
+    said = said_of_link(at)
+    assert not at.exception
+    assert "**old_name=3**" in said and f"**attention={'x' * 30}…**" in said and "layer" not in said
+    assert said_of_link(open_page(page, layer=1)) == ""
+
+
+def test_names_of_other_pages_sentences_and_lectures_are_known() -> None:
+    others = dict.fromkeys((name for names in places.PAGES.values() for name in names), "")
+    at = open_page("tokens", **others, model="gpt-stories", translator="", source="Ich", notes="", scene=2)
+    assert not at.exception and said_of_link(at) == ""
+
+
+def test_values_that_mean_nothing_are_named_once() -> None:
+    at = open_page("attention", layer=99, att_words="perhaps", head=2)
+    said = said_of_link(at)
+    assert "**layer=99**" in said and "**att_words=perhaps**" in said and "head" not in said
+    at.run()
+    assert said_of_link(at) == ""
+
+
+def test_what_a_later_choice_makes_meaningless_is_not_blamed_on_the_link() -> None:
+    at = open_page("next-token", next_at=3, text="My dog has fleas")
+    at.text_input(key="text").set_value("My").run()
+    assert not at.exception and said_of_link(at) == ""
+
+
+def test_a_hostile_link_is_literal_and_short() -> None:
+    at = open_page("attention", **{HOSTILE: HOSTILE}, **{f"name{n}": n for n in range(300)})
+    (said,) = [caption.value for caption in at.caption if "link_off" in caption.value]
+    assert "<img" not in said and "[a](b)" not in said and ":smile:" not in said
+    assert "and 296 more" in said and len(said) < 2000

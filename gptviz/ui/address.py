@@ -91,9 +91,10 @@ def say_ignored() -> None:
         return
     named = [f"**{literal(each[:LONGEST_IGNORED])}{'…' * (len(each) > LONGEST_IGNORED)}**" for each in found]
     more = f" and {len(found) - MOST_IGNORED:,} more" if len(found) > MOST_IGNORED else ""
+    said = ", ".join(named[:MOST_IGNORED])
     st.caption(
-        f":material/link_off: This link also says {', '.join(named[:MOST_IGNORED])}{more}, which means nothing here: it "
-        "may be from another version. It is ignored; the rest of the link is what you see."
+        f":material/link_off: This link also says {said}{more}, which means nothing here; it may be of another version."
+        " The rest of the link is what you see."
     )
 
 

@@ -12,11 +12,16 @@ from pathlib import Path
 def replaced(path: Path) -> Iterator[Path]:
     """Yields the path to write to; when the block is through, the file takes the place of `path` at once.
 
-    A process that dies before leaves `path` as it was, and a `.part` beside it that the next call writes over. What
-    was written is on the disk before it takes the place, so that a machine that loses power has one of the two.
+    An error leaves `path` as it was and nothing beside it: on a full disk that is room. A process that dies before
+    leaves a `.part` there, which the next call writes over. What was written is on the disk before it takes the place,
+    so that a machine that loses power has one of the two.
     """
     part = path.with_name(path.name + ".part")
-    yield part
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -6,7 +6,6 @@ The first call in a run folder reads the texts, learns the vocabulary and writes
 from __future__ import annotations
 
 import dataclasses
-import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from gptviz.config import KINDS, GPTConfig, TransformerConfig
 from gptviz.corpus.shards import Shards, fingerprint, is_prepared
 from gptviz.data import DataError, Mixture, Source, Tokens, read_documents, tokenize
 from gptviz.device import autocast, pick_device
+from gptviz.files import replaced
 from gptviz.folder import MODEL
 from gptviz.gpt import GPT
 from gptviz.pairs import PairBatches, Row, arrays, encode_pairs, read_pairs, split_pairs
@@ -234,9 +234,9 @@ def vocabulary(folder: Path, texts: Iterable[str], vocab_size: int) -> Tokenizer
     """The vocabulary of a run: learned from `texts` if it is not there."""
     ranks = folder / checkpoint.VOCABULARY
     if not ranks.exists():
-        part = ranks.with_suffix(".part")
-        Tokenizer(train_ranks(texts, vocab_size)).save(part)
-        os.replace(part, ranks)
+        tokenizer = Tokenizer(train_ranks(texts, vocab_size))
+        with replaced(ranks) as part:
+            tokenizer.save(part)
     return Tokenizer.load(ranks)
 
 
@@ -258,9 +258,8 @@ def prepared_vocabulary(shards: Sequence[Path], folder: Path, vocab_size: int) -
             f"expected a vocabulary of {vocab_size} tokens, found {found}; set vocab_size of the recipe to it"
         )
     if not target.exists():
-        part = target.with_suffix(".part")
-        tokenizer.save(part)
-        os.replace(part, target)
+        with replaced(target) as part:
+            tokenizer.save(part)
     return tokenizer
 
 
@@ -282,9 +281,9 @@ def prepare(recipe: Recipe, data: Path, folder: Path) -> Tokenizer:
             continue
         target = folder / f"{corpus.name}.npy"
         if not target.exists():
-            part = folder / f"{corpus.name}.part.npy"
-            np.save(part, tokenize(read_documents(data / corpus.file, corpus.split), tokenizer))
-            os.replace(part, target)
+            tokens = tokenize(read_documents(data / corpus.file, corpus.split), tokenizer)
+            with replaced(target) as part, part.open("wb") as file:
+                np.save(file, tokens)
     return tokenizer
 
 

@@ -208,6 +208,36 @@ def test_a_recipe_that_cannot_be_read_is_a_failure_with_words(waiting: None) -> 
     assert "expected a recipe" in broken.status().message
 
 
+FULL = Path("/dev/full")  # whatever is written to it finds no room
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full, a disk without room")
+
+
+@needs_full
+@pytest.mark.parametrize("file", ["state.pt", "text-train.npy", "model/model.safetensors"])
+def test_a_full_disk_ends_a_run_with_words_and_it_goes_on_when_there_is_room(
+    file: str, done: Path, waiting: None
+) -> None:
+    begun = begin.begin(choice(steps=30))
+    part = begun.folder / f"{file}.part"
+    part.parent.mkdir(exist_ok=True)
+    part.symlink_to(FULL)
+    work(begun)
+    assert begun.status().state is State.FAILED
+    assert "the disk refused: " in begun.status().message and "make room, then continue" in begun.status().message
+    assert not list(begun.folder.rglob("*.part"))  # which is room
+    work(begun)
+    assert begun.status().state is State.FINISHED
+    assert [record.loss for record in begun.curve.read()] == [record.loss for record in Run(done).curve.read()]
+
+
+@needs_full
+def test_how_a_run_ended_is_told_on_a_full_disk_too(one: Run) -> None:
+    one.write_status(Status(State.TRAINING, "a message that is longer than the next one" * 3))
+    (one.folder / f"{STATUS}.part").symlink_to(FULL)
+    one.write_status(Status(State.FAILED, "no room"))
+    assert one.status() == Status(State.FAILED, "no room")
+
+
 def test_a_second_process_does_not_train(waiting: None, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "LOCK_PATIENCE", 0.1)
     second = begin.begin(choice())

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -107,8 +108,8 @@ def test_a_half_written_state_never_takes_the_place_of_a_good_one(
     list(itertools.islice(train(new_gpt(tiny_tokenizer), batches, config, state), 2))
     good = state.read_bytes()
 
-    def out_of_disk(state: object, path: Path) -> None:
-        path.write_bytes(good[:100])
+    def out_of_disk(state: object, file: BinaryIO) -> None:
+        file.write(good[:100])
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:

@@ -192,14 +192,15 @@ def test_shards_without_torchrun_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 # Stopped and killed
 
 SAVES_SLOWLY = """
-import os, sys, time, torch
+import sys, time, torch
 from gptviz.__main__ import main
 whole, saves = torch.save, []
-def halfway(state, path):
-    whole(state, path)
-    saves.append(path)
+def halfway(state, file):
+    whole(state, file)
+    saves.append(file.name)
     if len(saves) == 2:
-        os.truncate(path, os.path.getsize(path) // 2)
+        file.truncate(file.tell() // 2)
+        file.flush()
         print("halfway", flush=True)
         time.sleep(600)
 torch.save = halfway

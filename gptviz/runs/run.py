@@ -132,10 +132,16 @@ class Run:
     # How it is --------------------------------------------------------------------------------------------------------
 
     def write_status(self, status: Status) -> None:
-        """For the process that trains."""
+        """For the process that trains. On a full disk it is written over the last one, where there is room for it."""
         values = {"state": status.state, "message": status.message, "process": status.process}
-        with replaced(self.folder / STATUS) as part:
-            part.write_text(json.dumps(values), encoding="utf-8")
+        text = json.dumps(values)
+        try:
+            with replaced(self.folder / STATUS) as part:
+                part.write_text(text, encoding="utf-8")
+        except OSError:
+            with (self.folder / STATUS).open("r+", encoding="utf-8") as file:
+                file.write(text)
+                file.truncate()
 
     def status(self) -> Status:
         """How it is now: what its process said last, unless that process is no more."""

@@ -6,6 +6,7 @@ began it is no more: nobody could see or stop it then.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -50,21 +51,28 @@ def train(run: Run, parent: int) -> Status:
         with StopSignals() as signals:
             reasons = Reasons(run.folder / STOP, parent, signals)
             step = last_step(run, recipe, reasons)
-    except Diverged as error:
-        print(error, file=sys.stderr)
+    except Diverged:
+        log_error()
         return Status(State.DIVERGED, why_diverged(run, recipe.training.learning_rate, keep_last_good(run)))
     except ValueError as error:  # every complaint of ours is one
         return Status(State.FAILED, str(error))
     except OSError as error:  # without the path, which is nobody's business
-        traceback.print_exc()
-        return Status(State.FAILED, f"the disk refused: {error.strerror}; make room, then continue the run")
+        log_error()
+        return Status(State.FAILED, f"the disk refused: {error.strerror or error}; make room, then continue the run")
     except Exception as error:  # nobody sees the traceback of this process: it is in the run's log, and told here
-        traceback.print_exc()
+        log_error()
         return Status(State.FAILED, f"{type(error).__name__}: {error}")
     finally:
         (run.folder / STOP).unlink(missing_ok=True)
     finished = step >= recipe.training.steps
     return Status(State.FINISHED) if finished else Status(State.STOPPED, reasons.words)
+
+
+def log_error() -> None:
+    """Write the error that is being handled into the run's log, unless the disk is full."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+        sys.stderr.flush()
 
 
 def last_step(run: Run, recipe: object, reasons: Reasons) -> int:

@@ -26,6 +26,9 @@ def save(path: Path, model: Model, optimizers: Optimizers, progress: Progress, r
     """Write the whole state, or nothing: a half-written file never takes the place of a good one.
 
     Every process has to call it, for shards are brought together; the first one writes.
+
+    Raises:
+        OSError: where the disk refuses.
     """
     state = {
         "config": model.config.to_dict(),
@@ -34,8 +37,11 @@ def save(path: Path, model: Model, optimizers: Optimizers, progress: Progress, r
         **progress._asdict(),
     }
     if ranks.main:
-        with replaced(path) as part:
-            torch.save(state, part)
+        with replaced(path) as part, part.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # "unexpected pos", says PyTorch of a full disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def resume(path: Path, model: Model, optimizers: Optimizers) -> Progress:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import gptviz
 from gptviz import folder
+from gptviz.console import EXAMPLES, EXIT_CODES, Help, complaint, printable
 from gptviz.export_command import add_export_parser
 from gptviz.lecture.command import add_lecture_parser
 
@@ -29,29 +30,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL, DEFAULT_TRANSLATOR = "gpt-stories", "transformer-deu-eng"
 Rows = Iterable[Sequence[object]]
-EXIT_CODES = "exit codes: 0 it went well; 2 an error, said in one line on stderr; 130 interrupted by Ctrl-C"
-EXAMPLES = {
-    "lecture": ("lecture attention-in-ten-minutes --html talk.html",),
-    "models": ["models", "models --json"],
-    "get": ["get smollm2-135m"],
-    "remove": ["remove smollm2-135m"],
-    "trace": ['trace "My dog has fleas" --head 1.3', 'trace "My dog has fleas" --json'],
-    "generate": ['generate "Once upon a time" --max-new-tokens 40 --seed 1'],
-    "translate": ['translate "Ich habe Hunger." --beam 4'],
-    "export": ['export attention "My dog has fleas" --head 1.3 --out fleas.svg'],
-    "prepare": ["prepare my-texts --out corpora/mine"],
-    "train": ["train checkpoints/gpt-stories/recipe.toml --data corpora --run runs/mine"],
-    "evaluate": ["evaluate gpt-stories --data corpora --json"],
-}
-"""Of each command, without `python -m gptviz`; a command may bring an epilog of its own instead."""
-
-
-class Help(argparse.HelpFormatter):
-    """Wraps paragraphs one by one, and leaves indented lines, the examples, as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        return "\n".join(x if x.startswith("  ") else fill(x, width, indent) for x in text.splitlines())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,14 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def complaint(error: ValueError | OSError) -> str:
-    """What was wrong, in words; of a file that the system refuses, which one and why."""
-    if isinstance(error, OSError) and error.filename is not None:
-        found = f"{os.fsdecode(error.filename)!r}: {error.strerror}"
-        return f"expected a file or folder that can be used, found {found}; check the path"
-    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -338,11 +308,6 @@ def notice_of_dropped(dropped: int, model: LanguageModel) -> None:
     if dropped:
         context = model.gpt.config.context
         print(f"notice: {dropped} tokens at the left were cut, the context is {context} tokens", file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters escaped, but for newlines and tabs: they could command a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(token: str) -> str:

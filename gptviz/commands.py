@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptviz.console import printable
 from gptviz.progress import bar, duration
 from gptviz.training.command import add_train_parser
 
@@ -92,7 +93,6 @@ class Meter:
 
 def summarise(out: Path, meter: Meter) -> None:
     """What a prepared folder holds, and what was skipped."""
-    from gptviz.__main__ import printable
     from gptviz.corpus.shards import MANIFEST, Manifest
 
     manifest = Manifest.load(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import json
 import os
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 
 import gptviz
-from gptviz.__main__ import EXIT_CODES, main, parser, printable
+from gptviz.__main__ import main, parser
+from gptviz.console import EXIT_CODES, complaint, printable
 from gptviz.trace import STAGES
 from tests.tales import write_recipe, write_texts
 
@@ -334,3 +336,9 @@ def test_a_reader_that_went_away_is_no_error() -> None:
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_said_with_what_to_do() -> None:
+    assert complaint(OSError(errno.ENOSPC, "No space left on device")) == (
+        "expected room on the disk, found none; make room and run the same command again"
+    )

@@ -11,6 +11,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gptviz.console import complaint
+
 if TYPE_CHECKING:
     from gptviz.fetch import Progress
 
@@ -46,8 +48,6 @@ def get_command(args: argparse.Namespace) -> None:
             show(record)
     except (ValueError, OSError) as error:
         if args.json:
-            from gptviz.__main__ import complaint
-
             print(json.dumps({"error": complaint(error)}), flush=True)
         raise
     finally:

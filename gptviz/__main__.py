@@ -142,6 +142,10 @@ def add_model_arguments(command: argparse.ArgumentParser, default: str = DEFAULT
     """`--model` and `--device`."""
     command.add_argument("--model", default=default, help=f"name of a model, or path of its folder ({default})")
     command.add_argument("--device", help="cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else auto")
+    if default == DEFAULT_MODEL:
+        command.add_argument(
+            "--chat", action="store_true", help="the text is a user's message in the model's chat template"
+        )
 
 
 def load_language_model(args: argparse.Namespace) -> LanguageModel:
@@ -152,7 +156,7 @@ def load_language_model(args: argparse.Namespace) -> LanguageModel:
             f"expected a model that goes on from a text, found {model.name}, which translates; "
             "use python -m gptviz translate, or another --model"
         )
-    return model
+    return model.with_chat() if args.chat else model
 
 
 def list_models(args: argparse.Namespace) -> None:

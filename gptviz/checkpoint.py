@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -65,15 +65,42 @@ class LanguageModel:
     tokenizer: Tokenizer
     fingerprint: str  # sha256 of weights, config and vocabulary, 16 hex digits: the key of every cache
     folder: Path | None = None
+    chat: bool = False  # every text is a user's message in the chat template
 
     def encode(self, text: str) -> tuple[list[int], int]:
-        """Ids that fit the context, and how many tokens were cut at the left to make them fit."""
+        """Ids that fit the context, and how many tokens were cut at the left to make them fit.
+
+        Raises:
+            ValueError: in words, for a text that a vocabulary of characters lacks, or a chat template that fails.
+        """
         if not isinstance(text, str):
             raise TypeError(f"expected a text, found {type(text).__name__}; GPT.trace reads token ids")
-        ids = self.tokenizer.encode(text)
-        begin = len(self.tokenizer.begin)  # stays at the left, where it is needed
+        ids = self.tokenizer.encode_chat(text) if self.chat else self.tokenizer.encode(text)
+        begin = 0 if self.chat else len(self.tokenizer.begin)  # stays at the left, where it is needed
         dropped = max(0, len(ids) - self.gpt.config.context)
         return (ids[:begin] + ids[begin + dropped :], dropped) if dropped else (ids, 0)
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether its files bring a chat template."""
+        return bool(getattr(self.tokenizer, "chat_template", ""))
+
+    def with_chat(self) -> LanguageModel:
+        """The same model, to which every text is a user's message in its chat template; the weights are shared.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        if not self.has_chat:
+            raise ValueError(f"expected a model with a chat template, found none in {self.name}; leave chat out")
+        return replace(self, chat=True)
+
+    def of_template(self, text: str) -> list[bool] | None:
+        """Which tokens of `encode` are the chat template's own; None without it."""
+        if not self.chat:
+            return None
+        own = [not of_text for _, of_text in self.tokenizer.chat_tokens(text)]
+        return own[max(0, len(own) - self.gpt.config.context) :]
 
     def __repr__(self) -> str:
         return model_in_words(self, self.gpt)
@@ -165,7 +192,7 @@ def weights_to_keep(model: GPT | Transformer, label: str) -> dict[str, Tensor]:
     return weights
 
 
-def load(name: str | os.PathLike[str], device: str | None = None) -> AnyModel:
+def load(name: str | os.PathLike[str], device: str | None = None, chat: bool = False) -> AnyModel:
     """A model by its name under checkpoints/, or by the path of its folder; weights in float32, whatever the file has.
 
     A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, or hold a GGUF file, whose path will do, too.
@@ -174,14 +201,17 @@ def load(name: str | os.PathLike[str], device: str | None = None) -> AnyModel:
         name: where both a model of that name and such a path exist, the name counts. "run:NAME" was trained in the
             app; NAME@STEP is NAME as it was after that step, where snapshots were kept.
         device: cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else the best there is.
+        chat: every text is a user's message in the model's chat template, up to where the answer begins.
 
     Returns:
         A `LanguageModel`, or a `TranslationModel` where the folder holds an encoder-decoder.
 
     Raises:
         CheckpointError: if there is no such folder, or it does not hold a sound model.
-        ValueError: for a device that is not there.
+        ValueError: for a device that is not there, and for `chat` of a model without a chat template.
     """
+    if chat:
+        return expect_model(load(name, device)).with_chat()
     if isinstance(name, str) and ("@" in name or name.startswith(OF_A_RUN)) and not Path(name).is_dir():
         return load_shipped(name, device)
     return load_folder(find(name), device)

@@ -7,6 +7,7 @@ literal characters that they are; only a chat template, or the rule that begins 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import secrets
@@ -114,20 +115,49 @@ class ForeignTokenizer:
         Raises:
             ValueError: in words, if there is no chat template or if it fails.
         """
+        return [token for token, _ in self.chat_tokens(text)]
+
+    def chat_tokens(self, text: str) -> list[tuple[int, bool]]:
+        """As `encode_chat`, each id with whether any of it is from the text: the rest is the template's."""
         if not text:
             return []
         text = unicode_text(text)
         parts, between = self.chat_parts
-        ids: list[int] = []
-        encoded = self.core.encode([self.filled(part, text) for part in parts])
-        for i, part in enumerate(encoded):
-            ids += part
-            ids += between[i : i + 1]
-        return ids
+        filled = [self.filled(part, text) for part in parts]
+        tokens: list[tuple[int, bool]] = []
+        encoded = self.core.encode(["".join(pieces) for pieces in filled])
+        for i, (ids, pieces) in enumerate(zip(encoded, filled, strict=True)):
+            tokens += zip(ids, self.of_the_text(ids, pieces), strict=True)
+            tokens += ((token, False) for token in between[i : i + 1])
+        return tokens
 
-    @functools.cached_property
+    def of_the_text(self, ids: Sequence[int], pieces: Sequence[str]) -> list[bool]:
+        """Which of the ids that a part was cut into have a byte of a message: of `filled`, every other piece is one."""
+        sizes = [len(piece.encode()) for piece in pieces]
+        widths = [len(self.core.content(token)) for token in ids]
+        put_before = sum(widths) - sum(sizes)  # SentencePiece's space
+        ends = list(itertools.accumulate(sizes, initial=put_before))
+        spans = [(ends[i], ends[i + 1]) for i in range(1, len(sizes), 2)]
+        places = list(itertools.accumulate(widths, initial=0))
+        return [any(a < stop and start < b for start, stop in spans) for a, b in itertools.pairwise(places)]
+
+    @property
     def chat_parts(self) -> tuple[list[str], list[int]]:
         """A conversation cut at its N special tokens: N + 1 texts, of which some hold `placeholder`, and N ids."""
+        if isinstance(self.chat, ValueError):
+            raise self.chat
+        return self.chat
+
+    @functools.cached_property
+    def chat(self) -> tuple[list[str], list[int]] | ValueError:
+        """`chat_parts`, or why there are none: a template that runs for ever is tried once."""
+        try:
+            return self.rendered_chat()
+        except ValueError as error:
+            return error
+
+    def rendered_chat(self) -> tuple[list[str], list[int]]:
+        """`chat_parts`, made by running the template."""
         if not self.chat_template:
             raise ValueError("expected a chat template, found none: the model was not trained for conversation")
         rendered = templates.render(self.chat_template, PADDING + self.placeholder + PADDING, self.names)
@@ -159,8 +189,12 @@ class ForeignTokenizer:
         ]
         return re.compile("|".join(choices) or r"(?!)")
 
-    def filled(self, part: str, text: str) -> str:
-        """A text of the template with the message in it: stripped if the template strips messages, or as JSON."""
+    def filled(self, part: str, text: str) -> list[str]:
+        """A text of the template with the message in it: stripped if the template strips messages, or as JSON.
+
+        Returns:
+            The template's pieces and the messages between them, by turns.
+        """
         padding = f"({PADDING}|{re.escape(JSON_PADDING)})?"
 
         def message(match: re.Match[str]) -> str:
@@ -169,7 +203,11 @@ class ForeignTokenizer:
             as_json = JSON_PADDING in match.groups()
             return json.dumps(found, ensure_ascii=False)[1:-1] if as_json else found
 
-        return re.sub(padding + self.placeholder + padding, message, part)
+        pieces, done = [], 0
+        for match in re.finditer(padding + self.placeholder + padding, part):
+            pieces += [part[done : match.start()], message(match)]
+            done = match.end()
+        return [*pieces, part[done:]]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids, special tokens included; bytes that are no whole character become U+FFFD.

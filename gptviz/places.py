@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PAGES = {  # URL path of a page -> the names that it shows; those of "" are shared by pages
-    "": ("layer", "head", "recording"),
+    "": ("layer", "head", "recording", "chat"),
     "tokens": ("emb_token", "emb_stage", "emb_dims", "emb_unit"),
     "positions": ("pos_query", "pos_key"),
     "attention": ("view", "summed", "att_show", "att_over", "att_words", "att_first", "att_levels", "att_at"),
@@ -27,6 +27,9 @@ PAGES = {  # URL path of a page -> the names that it shows; those of "" are shar
     "compare": ("other", "other_layer", "other_head", "first_view", "second_view"),
     "why-mask": ("pair", "pair_step", "pair_temperature", "pair_seed"),
 }  # fmt: skip
+CHAT_PAGES = (  # where a sentence may be a message in the model's chat template
+    "tokens", "positions", "attention", "masked", "inside-head", "inside-block", "next-token", "loss-gradient",
+)  # fmt: skip
 TRANSFORMER_PAGES = (
     "translate", "teacher-forcing", "beam-search", "encoder-decoder", "transformer-tokens", "transformer-positions",
     "transformer-inside-head",

@@ -32,7 +32,10 @@ def render(source: str, message: str, names: Mapping[str, str]) -> str:
         ValueError: in words, if the template is wrong, refuses, runs too long or writes too much.
     """
     if len(source) > LONGEST_SOURCE:
-        raise ValueError(f"chat template: expected at most {LONGEST_SOURCE} characters, found {len(source)}")
+        raise ValueError(
+            f"chat template: expected at most {LONGEST_SOURCE} characters, found {len(source)}; turn the chat "
+            "template off"
+        )
     request = json.dumps({"source": source, "message": message, "names": dict(names)})
     command = [sys.executable, "-P", str(Path(__file__).resolve())]
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gptviz
-from gptviz.places import PAGES, TRANSFORMER_PAGES
+from gptviz.places import CHAT_PAGES, PAGES, TRANSFORMER_PAGES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -239,6 +239,8 @@ def draw(page: str, model: AnyModel, text: str, settings: Mapping[str, str] | No
     kind = "transformer" if page in TRANSFORMER_PAGES else "gpt"
     if not hasattr(model, kind):
         raise TypeError(f"expected a model with a {kind} for {page}, found {type(model).__name__}")
+    if settings.get("chat") and page in CHAT_PAGES and not model.chat:
+        model = model.with_chat()
     return DRAW[page](Asked(model, text, settings))
 
 
@@ -254,7 +256,8 @@ def code(page: str, model: str, text: str, settings: Mapping[str, str]) -> str:
     Args:
         model: a name that `gptviz.load` knows; text and settings are written as literals, whatever stands in them.
     """
-    begin = ["import gptviz", f"model = gptviz.load({model!r})"]
+    chat = ", chat=True" * (page in CHAT_PAGES and settings.get("chat") == "true")
+    begin = ["import gptviz", f"model = gptviz.load({model!r}{chat})"]
     if page in DRAW and not other_picture(page, settings):
         chosen = {name: value for name, value in settings.items() if name in (*PAGES[""], *PAGES[page])}
         begin.insert(1, "from gptviz import pictures")

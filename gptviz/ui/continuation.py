@@ -279,7 +279,10 @@ def show_text(story: Continuation) -> None:
         how = story.how(place)
         notes.append(f"drawn, u = {how.u:.4f}, probability {how.probability:.4g}" if how else "drawn, by the link")
     tints = [0.0] * story.start + [0.35] * len(story.drawn)
-    token_strip(story.tokens, "next_text", tints, labels=notes)
+    given = story.reading.template
+    for place, own in enumerate(given or ()):
+        notes[place] = "from the chat template" if own else "typed"
+    token_strip(story.tokens, "next_text", tints, labels=notes, given=given and [*given, *[False] * len(story.drawn)])
 
 
 def say_limits(story: Continuation) -> None:

@@ -228,10 +228,10 @@ def pick_one(label: str, options: dict[Option, str], key: str, help: str | None 
     )  # fmt: skip
 
 
-def switch(label: str, key: str, default: bool = False) -> bool:
+def switch(label: str, key: str, default: bool = False, help: str | None = None) -> bool:
     """On or off. Part of the link."""
     names = {True: "true", False: "false"}
-    return linked(st.toggle, label, key=key, default=default, read=among(names), write=names.__getitem__)
+    return linked(st.toggle, label, key=key, default=default, read=among(names), write=names.__getitem__, help=help)
 
 
 def slide(label: str, low: Number, high: Number, default: Number, step: Number, key: str, **options: Any) -> Number:

@@ -9,10 +9,17 @@ import streamlit as st
 
 from gptviz.analysis.shown import NOTHING, claim
 from gptviz.config import GPTConfig
+from gptviz.places import CHAT_PAGES
 from gptviz.ui import models
-from gptviz.ui.controls import BOXES, check_layer_and_head
+from gptviz.ui.address import kept, put_right
+from gptviz.ui.controls import BOXES, check_layer_and_head, switch
 from gptviz.ui.show import escape, literal
 from gptviz.ui.strip import token_strip
+
+CHAT = (
+    "Models that were tuned to answer read conversations. With this the sentence is what a user says in one, as the "
+    "template in the model's file writes it, up to where the answer begins. The template's own tokens are dotted."
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +58,11 @@ class Reading:
     def name(self) -> str:
         """How a page about two models calls this one."""
         return self.model.name
+
+    @property
+    def template(self) -> list[bool] | None:
+        """Which tokens are the chat template's own; None without one."""
+        return None if self.side else self.model.of_template(self.text)
 
     @property
     def config(self) -> ModelConfig:
@@ -122,7 +134,7 @@ def lesson(title: str, look_for: str, caution: str, strip: bool = True, stage: s
     reading = replace(read(), stage=stage, badge=badge, shown=[])
     check_these(reading)
     if strip:
-        token_strip(reading.tokens, key="tokens")
+        token_strip(reading.tokens, key="tokens", given=reading.template)
     return reading
 
 
@@ -150,10 +162,24 @@ def open_chosen(kind: str) -> tuple[AnyModel, str]:
     except (ValueError, OSError) as error:
         st.error(f"The model {escape(name)} cannot be opened. {literal(str(error))}", icon=":material/broken_image:")
         st.stop()
+    if kind == "gpt":
+        model = in_chat(model)
     network = model.gpt if kind == "gpt" else model.transformer
     check_layer_and_head(network.config)
     st.sidebar.caption(describe(network))
     return model, text
+
+
+def in_chat(model: LanguageModel) -> LanguageModel:
+    """The model, as somebody talks with it where the visitor asks for its chat template."""
+    if st.session_state["kept_page"] not in CHAT_PAGES:
+        return model
+    if not model.has_chat:
+        if kept().get("chat"):
+            put_right("chat")
+        return model
+    with st.sidebar:
+        return model.with_chat() if switch("Chat template", "chat", help=CHAT) else model
 
 
 def read() -> Reading:
@@ -169,8 +195,9 @@ def read() -> Reading:
     if trace.dropped:
         total = trace.dropped + len(trace.tokens)
         st.warning(
-            f"The text has {total:,} tokens and this model reads {model.gpt.config.context:,}: the first "
-            f"{trace.dropped:,} were cut at the left."
+            f"The text has {total:,} tokens{' with its chat template' * model.chat} and this model reads "
+            f"{model.gpt.config.context:,}: the first {trace.dropped:,} were cut at the left"
+            f"{', the beginning of the template with them' * model.chat}."
         )
     return Reading(model, text, trace)
 

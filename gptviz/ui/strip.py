@@ -11,8 +11,9 @@ draw = component("gptviz_token_strip", ["strip"], ["strip"])
 
 
 def token_strip(
-    tokens: Sequence[str], key: str, values: Sequence[float] | None = None, labels: Sequence[str] | None = None
-) -> None:
+    tokens: Sequence[str], key: str, values: Sequence[float] | None = None, labels: Sequence[str] | None = None,
+    given: Sequence[bool] | None = None,
+) -> None:  # fmt: skip
     """Show tokens literally, coloured by `values`, to look at.
 
     Args:
@@ -20,11 +21,13 @@ def token_strip(
         key: the strip's own.
         values: T numbers in [0, 1]; no colour without.
         labels: T texts with the exact values, shown on hover.
+        given: whether each token is not the visitor's but the chat template's; left out, all are the visitor's.
     """
     data = {
         "tokens": [visible(token) for token in tokens],
         "values": None if values is None else [round(float(value), 4) for value in values],
         "labels": None if labels is None else list(labels),
+        "given": None if given is None else list(given),
         "selected": [],
         "selectable": False,
     }

@@ -14,7 +14,7 @@ import streamlit as st
 
 from gptviz import pictures as of_pages
 from gptviz.figures.matrix import Matrix
-from gptviz.places import PAGES, TRANSFORMER_PAGES
+from gptviz.places import CHAT_PAGES, PAGES, TRANSFORMER_PAGES
 from gptviz.ui import models
 from gptviz.ui.address import kept
 from gptviz.ui.show import escape
@@ -78,7 +78,7 @@ def chosen(page: str) -> tuple[str, str]:
 def query_of(page: str) -> dict[str, str]:
     """What the link to this page says, besides model and sentence."""
     names = dict.fromkeys((*PAGES[""], *PAGES[page]))
-    return {name: kept()[name] for name in names if kept().get(name)}
+    return {name: kept()[name] for name in names if kept().get(name) and (name != "chat" or page in CHAT_PAGES)}
 
 
 def link_of(page: str, query: dict[str, str]) -> str:

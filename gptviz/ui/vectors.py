@@ -40,16 +40,19 @@ def pick_view(reading: Reading) -> View:
     place = st.container()
     left, right = st.columns([1, 3])
     with left:
-        chosen = pick_token(reading.tokens, place, key="emb_token")
+        chosen = pick_token(reading.tokens, place, key="emb_token", given=reading.template)
     with right:
         stage = pick_stage(reading.config, key="emb_stage")
     return View(chosen, stage, positions_added=reading.config.positions != "rotary")
 
 
-def pick_token(tokens: Sequence[str], place: DeltaGenerator, key: str) -> int:
-    """One token of the sentence: clicked in the strip in `place`, or by its number here, which owns the choice."""
+def pick_token(tokens: Sequence[str], place: DeltaGenerator, key: str, given: Sequence[bool] | None = None) -> int:
+    """One token of the sentence: clicked in the strip in `place`, or by its number here, which owns the choice.
+
+    `given` says which are the chat template's.
+    """
     chosen = number("Chosen token, from 0", 0, len(tokens) - 1, 0, key)
-    data = {"tokens": [visible(token) for token in tokens], "values": None, "labels": None}
+    data = {"tokens": [visible(token) for token in tokens], "values": None, "labels": None, "given": given}
 
     def clicked() -> None:
         kept()[key] = st.session_state[f"{key}_strip"].toggle

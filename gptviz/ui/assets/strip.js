@@ -40,7 +40,9 @@ function build(strip, data) {
 }
 
 function paint(chip, token, i, data, style) {
-  const exact = data.labels?.[i] ?? (data.values ? String(data.values[i]) : "");
+  const given = data.given?.[i] ?? false;
+  chip.classList.toggle("given", given);
+  const exact = data.labels?.[i] ?? (data.values ? String(data.values[i]) : given ? "from the chat template" : "");
   chip.title = `token ${i}: ${token}${exact ? `\n${exact}` : ""}`;
   chip.setAttribute("aria-label", `token ${i}, ${token}${exact ? `, ${exact}` : ""}`);
   if (data.selectable) chip.setAttribute("aria-pressed", String(data.selected.includes(i)));

@@ -146,7 +146,9 @@ def test_the_switch_is_part_of_the_link_and_marks_what_is_the_templates(model: g
 
 
 def test_drawn_tokens_are_not_the_templates(model: gptviz.LanguageModel) -> None:
-    strip = strip_of(visit("next-token", chat="true", next_ids="20.21"))
+    at = visit("next-token", chat="true", next_ids="20.21")
+    assert at.button(key="next_adopt").disabled, "an answer is not what the user said"
+    strip = strip_of(at)
     assert strip["given"] == [*model.of_template(TEXT), False, False]
     assert strip["labels"][0] == "from the chat template" and strip["labels"][-1] == "drawn, by the link"
 

@@ -317,8 +317,10 @@ def show_buttons(story: Continuation) -> None:
             on_click=put, args=(story.owner, ()),
         )  # fmt: skip
         written = story.drawn[:-1] if story.ended else story.drawn
+        chat = reading.model.chat
         st.button(
-            "Use as the sentence", key="next_adopt", icon=":material/input:", disabled=not written,
-            help="Puts the whole text into the sentence box. It is then cut into tokens anew.",
+            "Use as the sentence", key="next_adopt", icon=":material/input:", disabled=chat or not written,
+            help="The answer is no part of what the user says in a conversation." if chat else
+            "Puts the whole text into the sentence box. It is then cut into tokens anew.",
             on_click=use_sentence, args=(BOXES["gpt"], reading.text + reading.model.tokenizer.decode(written)),
         )  # fmt: skip

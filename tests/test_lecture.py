@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 import gptviz
 from gptviz import lecture
 from gptviz.analysis.predictions import top
-from gptviz.lecture import Lecture, LectureError, Scene, reading
+from gptviz.lecture import Lecture, LectureError, Scene, reading, values
 from gptviz.places import PAGES, TRANSFORMER_PAGES
 from gptviz.sampling import softmax
 from gptviz.trace import HeadGain
+from tests.page_helpers import open_page
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).map(str.strip)
 SETTINGS = st.dictionaries(st.sampled_from(["layer", "head"]), st.integers(0, 99).map(str))
@@ -28,7 +29,7 @@ LECTURES = st.builds(
     WORDS.filter(bool),
     st.lists(SCENES, min_size=1, max_size=5).map(tuple),
     WORDS,
-    st.sampled_from(["", "dark"]),
+    st.sampled_from(["", "contrast"]),
 )
 
 
@@ -51,13 +52,21 @@ def test_what_is_written_is_read_back(talk: Lecture) -> None:
         ("scenes:\n- page: attention\n  layer: -1", "found '-1'"),
         ("scenes:\n- page: attention\n  page: masked", "line 3: expected page once, as on line 2, found it again"),
         ("scenes:\n- title: a", "line 2: expected a scene that begins with “page:”, found title"),
-        ("theme: pink\nscenes:\n- page: home", "line 1: expected a theme of light, dark or contrast, found 'pink'"),
+        ("theme: pink\nscenes:\n- page: home", "line 1: expected contrast, or no theme: the app’s menu"),
         ("title: [1]\nscenes:\n- page: home", "line 1: expected a text, found a list"),
         ("scenes:\n\t- page: home", "line 2: expected YAML"),
         ("a: &a [*a]", "line 1: expected something that a lecture has"),
         ("scenes:\n- !!python/object/apply:os.system [true]", "expected a scene as “name: value”, found a list"),
         ("scenes:\n" + "- page: home\n" * 201, "line 2: expected at most 200 scenes, found 201"),
         ("scenes:\n- page: home\n  caption: " + "x" * 401, "line 3: expected at most 400 signs, found 401"),
+        ("scenes:\n- page: next-token\n  temperature: warm", "line 3: expected temperature as a number from 0 to 2"),
+        ("scenes:\n- page: next-token\n  temperature: 2.5", "a number from 0 to 2, found '2.5'"),
+        ("scenes:\n- page: next-token\n  temperature: nan", "a number from 0 to 2, found 'nan'"),
+        ("scenes:\n- page: why-mask\n  temperature: 1.6", "a number from 0 to 1.5, found '1.6'"),
+        ("scenes:\n- page: next-token\n  seed: -1", "seed as a whole number from 0 to 2,147,483,647, found '-1'"),
+        ("scenes:\n- page: time-lapse\n  step: last", "expected step as a whole number from 0, found 'last'"),
+        ("scenes:\n- page: inside-head\n  unmasked: maybe", "expected unmasked as true or false, found 'maybe'"),
+        ("scenes:\n- page: beam-search\n  beam: 9", "expected beam as a whole number from 1 to 8, found '9'"),
         ("x" * 1_000_001, "expected at most 1,000,000 signs, found 1,000,001"),
         ("[" * 50_000, "expected"),
     ],
@@ -65,6 +74,72 @@ def test_what_is_written_is_read_back(talk: Lecture) -> None:
 def test_a_mistake_says_its_line(text: str, message: str) -> None:
     with pytest.raises(LectureError, match=re.escape(message)):
         lecture.read(text)
+
+
+MANY = """title: [1]
+theme: pink
+scenes:
+- page: attention
+  layer: x
+  layr: 1
+  caption: [2]
+- page: nowhere
+- page: next-token
+  temperature: warm
+  seed: 1.5
+"""
+
+
+def test_all_mistakes_of_a_file_are_told_in_order() -> None:
+    with pytest.raises(LectureError) as caught:
+        lecture.read(MANY, "talk.yaml")
+    told = str(caught.value).splitlines()
+    assert all(re.match(r"talk.yaml: line \d+: expected .+, found ", line) for line in told)
+    assert [reading.line_of(line) for line in told] == [1, 2, 5, 6, 7, 8, 10, 11]
+
+
+def test_a_file_of_mistakes_is_told_in_part() -> None:
+    with pytest.raises(LectureError) as caught:
+        lecture.read("scenes:\n" + "- page: nowhere\n" * 100)
+    told = str(caught.value).splitlines()
+    assert len(told) == reading.MOST_TOLD + 1 and told[-1] == "and 80 more"
+
+
+@pytest.mark.parametrize("page", ["next-token", "why-mask", "beam-search"])
+def test_the_ends_of_numbers_are_those_of_the_controls(page: str) -> None:
+    at = open_page(page)
+    controls = {each.key.removesuffix("_shown"): each for each in (*at.slider, *at.number_input)}
+    mine = {name: ends for name, ends in values.RANGES.items() if name in PAGES[page]}
+    assert mine == {name: (controls[name].min, controls[name].max) for name in mine}
+    assert len(mine) >= (1 if page == "beam-search" else 2)
+    for name in mine:
+        assert (controls[name].step < 1) == (name in values.WITH_A_POINT)
+
+
+def test_every_name_of_a_value_is_one_of_a_link() -> None:
+    names = {name for of_page in PAGES.values() for name in of_page}
+    assert {*values.RANGES, *values.WHOLE, *values.SWITCHES} <= names
+
+
+def test_a_model_of_the_wrong_kind_and_a_step_that_nobody_recorded_are_named() -> None:
+    talk = lecture.read(
+        "scenes:\n- page: attention\n  model: transformer-deu-eng\n- page: translate\n  model: gpt-stories\n"
+        "- page: attention\n  model: gpt-small@55\n- page: translate\n- page: attention\n  model: gpt-small@46\n"
+    )
+    found = lecture.check(talk)
+    assert len(found) == 3
+    assert "scene 1 (line 2): expected a model for the page attention (gpt-" in found[0] and "another kind" in found[0]
+    assert "scene 2 (line 4): expected a model for the page translate (transformer-deu-eng)" in found[1]
+    assert "scene 3 (line 6): " in found[2] and "expected a recorded step of 'gpt-small'" in found[2]
+
+
+def test_a_scene_without_a_model_needs_one_of_its_kind(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tiny_folder.parent))
+    found = lecture.check(lecture.read("scenes:\n- page: translate\n- page: attention\n- page: train\n"))
+    assert found == [
+        "scene 1 (line 2): expected a model of the kind transformer for the page translate, found none installed; "
+        "install one"
+    ]
 
 
 def test_a_thousand_laughs_take_no_memory() -> None:

@@ -104,3 +104,50 @@ def test_a_lecture_becomes_slides_in_the_app() -> None:
     talk = lecture.read("scenes:\n- page: next-token\n  title: One\n")
     assert lecture_shelf.slides_of(talk, "pptx").startswith(b"PK")
     assert b"<section>" in lecture_shelf.slides_of(talk, "html")
+
+
+# Long ones, and their looks -------------------------------------------------------------------------------------------
+
+
+FIFTY = "title: Long\nscenes:\n" + "".join(
+    f"- page: {page}\n  sentence: My dog {n}\n  head: {n % 4}\n  title: Scene {n}\n"
+    for n, page in enumerate(["attention", "tokens"] * 25, 1)
+)
+
+
+def test_fifty_scenes_are_all_reached(talk: Path) -> None:
+    talk.write_text(FIFTY, encoding="utf-8")
+    at = open_page("home")
+    assert len(bar(at)["scenes"]) == 50
+    for scene in (50, 1, 27, 28, 49):
+        fire(at, mounted(at, "gptviz_stage")[0], "go", scene)
+        assert (bar(at)["scene"], bar(at)["problem"]) == (scene, "")
+        assert at.session_state["text"] == f"My dog {scene}"
+        assert (at.session_state["kept"]["head"] or "0") == str(scene % 4)
+
+
+def test_fifty_scenes_are_edited_saved_and_become_slides(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gptviz.export import deck
+    from gptviz.lecture import Lecture, Scene, write
+    from gptviz.ui import lecture_shelf
+
+    monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tiny_folder.parent))
+    built = read(FIFTY)
+    assert read(write(built)) == built
+    at = open_sound_page("lectures")
+    at.session_state["draft"] = list(built.scenes)
+    at.run()
+    assert not at.exception and sum(block.label.startswith("50. ") for block in at.expander) == 1
+    (up,) = [button for button in at.button if button.key and button.key.startswith("draft_up_") and
+             button.key.endswith("_49")]  # fmt: skip
+    up.click().run()
+    assert [scene.title for scene in at.session_state["draft"][-2:]] == ["Scene 50", "Scene 49"]
+    assert lecture_shelf.MOST_SCENES >= 50
+    slides = deck.to_html(Lecture("Long", tuple(Scene("", "tiny", title=f"Scene {n}") for n in range(1, 51))))
+    assert all(f"Scene {n}" in slides for n in range(1, 51))
+
+
+@pytest.mark.parametrize("theme", ["", "contrast"])
+def test_a_lecture_can_begin_in_high_contrast(theme: str, talk: Path) -> None:
+    talk.write_text(f"theme: {theme}\n{TALK}", encoding="utf-8")
+    assert bar(open_page("home"))["contrast"] is bool(theme)

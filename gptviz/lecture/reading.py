@@ -1,4 +1,4 @@
-"""A lecture from its file. Every mistake names its line, what was expected, and what was found.
+"""A lecture from its file. Every mistake names its line, what was expected, and what was found; all are told at once.
 
 YAML is read into its nodes alone: no tag is obeyed and no alias followed, so nothing of a stranger's file is executed,
 and a file cannot be larger in memory than on disk.
@@ -6,19 +6,24 @@ and a file cannot be larger in memory than on disk.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import yaml
 
 from gptviz.lecture.scene import SHARED, Lecture, Scene
+from gptviz.lecture.values import expected
 from gptviz.places import PAGES
 
 MOST_SCENES = 200
 MOST_SIGNS = 1_000_000  # of a file
 LONGEST = {"title": 200, "caption": 400, "note": 5000, "sentence": 8000}
-THEMES = ("", "light", "dark", "contrast")
+MOST_TOLD = 20  # mistakes of one file
+THEMES = ("", "contrast")  # light and dark are the visitor's own, in Streamlit's menu
 OF_A_LECTURE = ("title", "author", "theme", "scenes")
 OF_A_SCENE = ("page", "model", "sentence", "title", "caption", "note")
 SHORT = {  # what a scene may say -> the name in the link, of pages that have it
@@ -60,7 +65,7 @@ def read(text: str, name: str = "lecture") -> Lecture:
         name: of the file, for messages.
 
     Raises:
-        LectureError: with the line, what was found there, and what was expected.
+        LectureError: with each line that is wrong, what was found there, and what was expected; a line of text each.
     """
     if len(text) > MOST_SIGNS:
         raise LectureError(f"{name}: expected at most {MOST_SIGNS:,} signs, found {len(text):,}")
@@ -80,11 +85,28 @@ class Reader:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.mistakes: list[str] = []
 
     def fail(self, node: yaml.Node | None, expected: str, found: str) -> NoReturn:
         """Complain about a node."""
         where = f" line {node.start_mark.line + 1}:" if node is not None else ""
         raise LectureError(f"{self.name}:{where} expected {expected}, found {found}")
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """What is wrong inside is noted, and the rest of the file is read on."""
+        try:
+            yield
+        except LectureError as error:
+            self.mistakes.append(str(error))
+
+    def tell(self) -> None:
+        """Raise what was noted, in the order of the lines, if anything was."""
+        self.mistakes.sort(key=line_of)
+        if more := len(self.mistakes) - MOST_TOLD:
+            self.mistakes[MOST_TOLD:] = [f"and {more} more"] * (more > 0)
+        if self.mistakes:
+            raise LectureError("\n".join(self.mistakes))
 
     def lecture(self, root: yaml.Node | None) -> Lecture:
         """The whole file."""
@@ -92,18 +114,28 @@ class Reader:
             self.fail(None, "a title and scenes", "an empty file")
         parts = self.mapping(root, OF_A_LECTURE, "a lecture")
         if "scenes" not in parts:
+            self.tell()
             self.fail(root, "scenes: a list", f"only {', '.join(parts) or 'nothing'}")
         listed = parts["scenes"]
         if not isinstance(listed, yaml.SequenceNode) or not listed.value:
             self.fail(listed, "a list of scenes, each beginning with “- page:”", kind(listed))
         if len(listed.value) > MOST_SCENES:
             self.fail(listed, f"at most {MOST_SCENES} scenes", f"{len(listed.value)}")
-        theme = self.text(parts.get("theme"))
-        if theme not in THEMES:
-            self.fail(parts["theme"], "a theme of light, dark or contrast", repr(theme))
-        title = self.text(parts.get("title"), "title") or self.name.removesuffix(".yaml")
-        scenes = tuple(self.scene(node) for node in listed.value)
-        return Lecture(title, scenes, self.text(parts.get("author"), "title"), theme)
+        title = theme = author = ""
+        with self.noting():
+            title = self.text(parts.get("title"), "title") or self.name.removesuffix(".yaml")
+        with self.noting():
+            author = self.text(parts.get("author"), "title")
+        with self.noting():
+            theme = self.text(parts.get("theme"))
+            if theme not in THEMES:
+                self.fail(parts["theme"], "contrast, or no theme: the app’s menu has light and dark", repr(theme))
+        scenes = []
+        for node in listed.value:
+            with self.noting():
+                scenes.append(self.scene(node))
+        self.tell()
+        return Lecture(title, tuple(scenes), author, theme)
 
     def scene(self, node: yaml.Node) -> Scene:
         """One scene."""
@@ -118,11 +150,15 @@ class Reader:
         settings: dict[str, str] = {}
         for key, value in parts.items():
             if key not in OF_A_SCENE:
-                settings |= self.setting(page, key, value)
-        given = {key: self.text(parts.get(key), key) for key in ("title", "caption", "note", "sentence")}
+                with self.noting():
+                    settings |= self.setting(page, key, value)
+        given = dict.fromkeys(("model", "title", "caption", "note", "sentence"), "")
+        for key in given:
+            with self.noting():
+                given[key] = self.text(parts.get(key), key)
         return Scene(
-            page, self.text(parts.get("model")), given["sentence"], settings, given["title"], given["caption"],
-            given["note"], node.start_mark.line + 1,
+            page, given["model"], given["sentence"], settings, given["title"], given["caption"], given["note"],
+            node.start_mark.line + 1,
         )  # fmt: skip
 
     def setting(self, page: str, key: str, node: yaml.Node) -> dict[str, str]:
@@ -138,6 +174,8 @@ class Reader:
             return {"layer": self.whole(node, layer, "layer"), "head": self.whole(node, head, "head")}
         if name in STARTS_AT_ZERO:
             value = self.whole(node, value, name)
+        if value and (should := expected(name, value)):
+            self.fail(node, f"{key} as {should}", repr(value[:40]))
         return {name: value} if value else {}
 
     def whole(self, node: yaml.Node, value: str, what: str) -> str:
@@ -153,11 +191,12 @@ class Reader:
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else kind(key)
-            if name not in known:
-                self.fail(key, f"something that {what} has" + close(name, list(known)), repr(name))
-            if name in found:
-                self.fail(key, f"{name} once, as on line {found[name].start_mark.line + 1}", "it again")
-            found[name] = value
+            with self.noting():
+                if name not in known:
+                    self.fail(key, f"something that {what} has" + close(name, list(known)), repr(name[:80]))
+                if name in found:
+                    self.fail(key, f"{name} once, as on line {found[name].start_mark.line + 1}", "it again")
+                found[name] = value
         return found
 
     def text(self, node: yaml.Node | None, what: str = "") -> str:
@@ -170,6 +209,12 @@ class Reader:
         if len(value) > LONGEST.get(what, 8000):
             self.fail(node, f"at most {LONGEST.get(what, 8000):,} signs", f"{len(value):,}")
         return value if what == "sentence" else value.strip()
+
+
+def line_of(mistake: str) -> int:
+    """The line that a mistake names."""
+    found = re.search(r"line (\d+):", mistake)
+    return int(found[1]) if found else 0
 
 
 def kind(node: yaml.Node) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from gptviz import folder
+from gptviz.config import KINDS
 from gptviz.places import PAGES, TRANSFORMER_PAGES
 
 SHARED = PAGES[""]  # names that every page has
+NEED_NO_MODEL = ("models", "lectures", "train", "time-lapse", "why-mask")
 BOXES = {False: ("model", "text"), True: ("translator", "source")}  # of a page: model and sentence in the address
 
 
@@ -48,7 +50,7 @@ class Lecture:
     title: str
     scenes: tuple[Scene, ...]
     author: str = ""
-    theme: str = ""  # "light", "dark", "contrast", or the visitor's own
+    theme: str = ""  # "contrast", or the visitor's own
 
 
 def scene_of(page: str, query: Mapping[str, str]) -> Scene:
@@ -60,24 +62,39 @@ def scene_of(page: str, query: Mapping[str, str]) -> Scene:
 
 
 def check(lecture: Lecture) -> list[str]:
-    """What cannot be shown here, a sentence each: models that are not installed, layers and heads that they lack."""
-    there, found = set(folder.available()), []
+    """What cannot be shown here, a sentence each: models that are not installed, or of the wrong kind, or that lack the
+    step, the layer or the head of a scene."""
+    there = {kind: folder.available(kind) for kind in KINDS}
+    found = []
     for number, scene in enumerate(lecture.scenes, 1):
         where = f"scene {number}" + (f" (line {scene.line})" if scene.line else "")
-        if not scene.model:
-            continue
-        name = scene.model.partition("@")[0]
-        if name not in there:
-            found.append(f"{where}: the model {name!r} is not installed; python -m gptviz get {name}, or name another")
-            continue
-        found += [f"{where}: {problem}" for problem in beyond(scene, name)]
+        found += [f"{where}: {problem}" for problem in problems(scene, there)]
     return found
 
 
+def problems(scene: Scene, there: Mapping[str, list[str]]) -> list[str]:
+    """What of a scene cannot be shown, with the models that are `there`, by their kind."""
+    kind = "transformer" if scene.page in TRANSFORMER_PAGES else "gpt"
+    if not scene.model:
+        if scene.page in NEED_NO_MODEL or there[kind]:
+            return []
+        return [f"expected a model of the kind {kind} for the page {scene.page}, found none installed; install one"]
+    name = scene.model.partition("@")[0]
+    if all(name not in names for names in there.values()):
+        return [f"the model {name!r} is not installed; python -m gptviz get {name}, or name another"]
+    if name not in there[kind]:
+        others = ", ".join(there[kind][:5]) or "none is installed"
+        return [f"expected a model for the page {scene.page or 'home'} ({others}), found {name}, which is another kind"]
+    return beyond(scene, name)
+
+
 def beyond(scene: Scene, name: str) -> list[str]:
-    """The layer and the head of a scene that its model does not have."""
+    """The recorded step, the layer and the head of a scene that its model does not have."""
     try:
+        folder.find_weights(scene.model)
         config = folder.shape_of(folder.find(name))
+    except folder.CheckpointError as error:
+        return [str(error)]
     except (ValueError, OSError) as error:
         return [f"the model {name!r} cannot be read: {error}"]
     sizes = {"layer": config.n_layers, "head": config.n_heads}

@@ -205,6 +205,7 @@ def draw(lecture: Lecture, place: Place) -> None:
             "scene": place.scene,
             "scenes": [{"title": each.title, "note": each.note} for each in lecture.scenes],
             "caption": scene.caption,
+            "contrast": lecture.theme == "contrast",
             "problem": problem(scene),
         },
         on_go_change=go,

@@ -26,3 +26,42 @@ def test_every_scene_of_a_shipped_lecture_is_reached_by_keys(visitor: Visitor, n
         visitor.page.keyboard.press("PageDown" if number % 2 else "ArrowRight")
     visitor.page.keyboard.press("Escape")
     assert visitor.until(lambda: "lecture" not in visitor.query)
+
+
+SWIPE = """([from, to]) => {
+  const touch = (x) => new Touch({ identifier: 1, target: document.body, clientX: x, clientY: 300 });
+  const tell = (type, touches, changed) =>
+    document.body.dispatchEvent(new TouchEvent(type, { bubbles: true, touches, changedTouches: changed }));
+  tell('touchstart', [touch(from)], [touch(from)]);
+  tell('touchend', [], [touch(to)]);
+}"""
+
+
+def test_a_swipe_turns_the_scenes_and_the_bar_has_its_looks(visitor: Visitor) -> None:
+    page = visitor.page
+
+    def number(n: int) -> None:
+        page.locator(".stage .number", has_text=f"{n} / ").wait_for()
+        visitor.settle()
+
+    visitor.open(lecture="why-the-mask-exists", scene=1)
+    number(1)
+    page.evaluate(SWIPE, [600, 300])  # to the left: on
+    number(2)
+    page.evaluate(SWIPE, [300, 600])
+    number(1)
+    page.evaluate(SWIPE, [300, 340])  # no swipe
+    page.get_by_label("Jump to a scene").select_option("3")
+    number(3)
+    page.get_by_role("button", name="High contrast").click()
+    assert page.evaluate("document.documentElement.hasAttribute('data-gptviz-contrast')")
+    page.keyboard.press("ArrowRight")
+    number(4)
+    assert page.evaluate("document.documentElement.hasAttribute('data-gptviz-contrast')"), "it stays, scene by scene"
+    page.locator(".stage").get_by_text("Full screen", exact=True).click()
+    assert visitor.until(lambda: page.evaluate("document.fullscreenElement !== null"))
+    page.keyboard.press("f")
+    assert visitor.until(lambda: page.evaluate("document.fullscreenElement === null"))
+    page.keyboard.press("Escape")
+    assert visitor.until(lambda: "lecture" not in visitor.query)
+    assert not page.evaluate("document.documentElement.hasAttribute('data-gptviz-contrast')")

@@ -6,6 +6,7 @@ const KEYS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
 const SWIPE = 80; // pixels to the side
 const TYPED = "input, textarea, select, [contenteditable=true]";
 const OWN_ARROWS = "[role=slider], [role=radio], [role=tab], [role=grid], [role=listbox], [data-testid^=stBidiComponent]";
+const CONTRAST = "data-gptviz-contrast"; // of the document: the style sheet of the page looks at it
 const PATIENCE = 3000; // milliseconds for Python to show another scene
 let insisting = 0; // the timer of what was said last
 let shown = null; // what the listeners of the window act on: the mount that was drawn last
@@ -18,9 +19,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
     insist(shown.data.scene, () => setTriggerValue("go", to));
   };
   const leave = () => {
+    document.documentElement.removeAttribute(CONTRAST);
+    globalThis.gptvizLecture = undefined;
     write({ lecture: null, scene: null });
     setTriggerValue("leave", true);
   };
+  if (globalThis.gptvizLecture !== data.lecture) document.documentElement.toggleAttribute(CONTRAST, data.contrast);
+  globalThis.gptvizLecture = data.lecture; // from then on the button decides
   shown = { data, go, leave, again: () => setTriggerValue("go", data.scene), parentElement };
   listen();
   draw();
@@ -93,7 +98,7 @@ function write(names) {
   if (url.href !== location.href) history.pushState(history.state, "", url);
 }
 
-const contrast = () => document.documentElement.toggleAttribute("data-gptviz-contrast");
+const contrast = () => document.documentElement.toggleAttribute(CONTRAST);
 
 function notes() {
   const address = `${location.pathname}?lecture=${encodeURIComponent(shown.data.lecture)}&notes=1`;

@@ -225,7 +225,7 @@ def load_folder(
 
 
 def assign(model: GPT | Transformer, weights: dict[str, Tensor], target: torch.device, mark: str) -> str:
-    """Give an empty model its weights, ready to be read on its device; returns the fingerprint of what it became.
+    """Give an empty model its weights, taken out of `weights`, ready to be read; returns its fingerprint.
 
     The same files in half precision are another model: its numbers are others, and so is its fingerprint.
     """
@@ -234,6 +234,7 @@ def assign(model: GPT | Transformer, weights: dict[str, Tensor], target: torch.d
         half.keep_in_half(model)
         mark += f"-{half.name_of(kept)}"
     model.load_state_dict(weights, strict=False, assign=True)
+    weights.clear()  # a matrix that is laid out anew is not to be there twice
     if isinstance(model, GPT) and model.config.tied:
         model.unembedding.weight = model.token_embedding.weight
     model.for_reading().to(target)

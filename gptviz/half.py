@@ -43,8 +43,9 @@ def kept_in(dtype: torch.dtype, name: str, sides: int) -> torch.dtype:
 
 def check_finite(value: Tensor, label: str, remedy: str, within: str = "") -> None:
     """Raise `CheckpointError` where a weight is NaN or infinite, or became so in half precision."""
-    wrong = value.numel() - int(value.isfinite().sum())
-    if wrong:
+    flat = value.reshape(-1)
+    sound = sum(int(part.isfinite().sum()) for part in flat.split(2**17))  # it makes copies: of a part at a time
+    if wrong := len(flat) - sound:
         raise CheckpointError(
             f"{label}: expected finite weights, found {wrong} of {value.numel()}{within} that are not; {remedy}"
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 from gptviz.folder import CheckpointError, check_start, parse_json, shortened
 
 MAX_HEADER = 16 * 2**20  # bytes; a tensor takes about 100
-AT_ONCE = 2**20  # numbers that are read together where their type has to change
+AT_ONCE = 2**16  # numbers that are read together where their type has to change
 MOST_SIDES, LARGEST = 8, 2**31 - 1
 TO_NUMBERS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SIZES = {
@@ -88,26 +88,30 @@ class TensorFile:
             raise self.wrong("size", f"{at} bytes, as the header says", f"{end}: {problem}")
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """A tensor in the type that is wanted, with memory of its own.
+        """A tensor in the type that is wanted, with memory of its own. See `read_into`."""
+        whole = torch.empty(self.places[name].shape, dtype=dtype)
+        self.read_into(name, whole)
+        return whole
+
+    def read_into(self, name: str, whole: Tensor) -> None:
+        """A tensor into one of its shape, contiguous, and in the type of that.
 
         Raises:
             CheckpointError: where the file ends, or the numbers are no weights.
         """
-        place = self.places[name]
+        place, flat = self.places[name], whole.view(-1)
         if place.kind not in TO_NUMBERS:
             raise self.wrong(shortened(name), f"numbers of type {', '.join(TO_NUMBERS)}", place.kind)
-        stored, whole = TO_NUMBERS[place.kind], torch.empty(place.shape, dtype=dtype)
-        flat = whole.view(-1)
+        stored = TO_NUMBERS[place.kind]
         with self.path.open("rb", buffering=0) as file:
             file.seek(place.start)
-            if stored == dtype:
+            if stored == whole.dtype:
                 self.fill(file, flat, name)
-                return whole
+                return
+            room = torch.empty(min(AT_ONCE, len(flat)), dtype=stored)
             for part in flat.split(AT_ONCE):
-                numbers = torch.empty(len(part), dtype=stored)
-                self.fill(file, numbers, name)
-                part.copy_(numbers)
-        return whole
+                self.fill(file, room[: len(part)], name)
+                part.copy_(room[: len(part)])
 
     def fill(self, file: BinaryIO, numbers: Tensor, name: str) -> None:
         """Read as many bytes as `numbers` (N,) takes into it."""

@@ -33,10 +33,8 @@ ACTIVATIONS = {
 }  # fmt: skip
 WIDEST = 2**16  # of a head; known ones have 256 at most
 IGNORED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and angles that old files carry
-Get = Callable[[str], Tensor]
-"""A tensor of the files by its name there, without the prefix of its class."""
-Read = Callable[[torch.dtype], Tensor]
-"""Reads a tensor in the type that is wanted, into memory of its own."""
+Get = Callable[..., Tensor]
+"""A tensor of the files by its name there, without the prefix of its class; of several, one below the other."""
 
 
 class Stored(NamedTuple):
@@ -44,7 +42,7 @@ class Stored(NamedTuple):
 
     shape: tuple[int, ...]
     kind: torch.dtype | None  # None for numbers that are no weights
-    read: Read
+    read_into: Callable[[Tensor], object]  # its numbers into a tensor of its shape, in the type of that
 
 
 GPT2_OUTSIDE = {
@@ -222,8 +220,8 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
     used: set[str] = {"lm_head.weight"} if config.tied else set()
     _, most = expected_sizes(config)
 
-    def get(name: str) -> Tensor:
-        """A tensor of the files."""
+    def find(name: str) -> Stored:
+        """Where a tensor is, which is used now."""
         if name not in names:
             raise CheckpointError(f"{path.name}, {name}: expected such a tensor, found none; get the model again")
         used.add(name)
@@ -233,8 +231,25 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
                 f"{path.name}, {name}: expected less than {most:,} numbers, found {stored.shape}; {CONFIG} is of "
                 "another model"
             )
-        ours = "position_embedding.weight" if name == GPT2_OUTSIDE["position_embedding.weight"] else name
-        return stored.read(kept_in(dtype, ours, len(stored.shape)))
+        return stored
+
+    def get(*every: str) -> Tensor:
+        """One tensor, or several as one."""
+        parts = [find(name) for name in every]
+        first = parts[0].shape
+        fit = all(len(part.shape) == len(first) > 0 and part.shape[1:] == first[1:] for part in parts)
+        if len(parts) > 1 and not fit:
+            raise CheckpointError(
+                f"{path.name}, {every[0]}: expected {', '.join(every)} of one width, found "
+                f"{', '.join(str(part.shape) for part in parts)}; get the model again"
+            )
+        ours = "position_embedding.weight" if every == (GPT2_OUTSIDE["position_embedding.weight"],) else every[0]
+        rows = [part.shape[0] for part in parts] if len(parts) > 1 else []
+        shape = (sum(rows), *first[1:]) if rows else first
+        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)))
+        for part, place in zip(parts, whole.split(rows) if rows else [whole], strict=True):
+            part.read_into(place)
+        return whole
 
     found = gpt2_weights(config, get) if config.positions == "learned" else llama_weights(config, get, names)
     if more := sorted(set(names) - used):
@@ -283,7 +298,7 @@ def llama_weights(config: GPTConfig, get: Get, names: dict[str, str]) -> dict[st
             if part == "bias" and config.bias == "all" and not any(name in names for name in every):
                 found[f"{ours_in}attention.qkv.bias"] = torch.zeros(sum(rows) * config.d_head)
             else:
-                found[f"{ours_in}attention.qkv.{part}"] = torch.cat([get(name) for name in every])
+                found[f"{ours_in}attention.qkv.{part}"] = get(*every)
     return found if config.tied else found | {"unembedding.weight": get("lm_head.weight")}
 
 
@@ -320,7 +335,7 @@ def in_safetensors(path: Path) -> dict[str, Stored]:
     """Of one file."""
     file = TensorFile(path)
     return {
-        name: Stored(place.shape, TO_NUMBERS.get(place.kind), functools.partial(file.read, name))
+        name: Stored(place.shape, TO_NUMBERS.get(place.kind), functools.partial(file.read_into, name))
         for name, place in file.places.items()
     }
 
@@ -338,7 +353,7 @@ def in_pickle(file: Path) -> dict[str, Stored]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{label}: expected tensors by name, found {type(state).__name__}; get it again")
     return {
-        name: Stored(tuple(value.shape), value.dtype, functools.partial(value.to, copy=True))
+        name: Stored(tuple(value.shape), value.dtype, lambda place, value=value: place.copy_(value))
         for name, value in state.items()
     }
 

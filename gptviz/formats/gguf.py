@@ -147,7 +147,8 @@ def vocabulary_of(container: Container, label: str) -> int:
 def rotary_factors(path: Path, container: Container, fields: Fields, width: int) -> tuple[float, ...]:
     """What the angles of a head's pairs are divided by; none where the file scales nothing."""
     if width > WIDEST:
-        raise fields.wrong("attention.key_length", f"at most {WIDEST}", width)
+        named = "attention.key_length" if fields.get("attention.key_length", int, 0) else "embedding_length"
+        raise fields.wrong(named, f"heads of at most {WIDEST} dimensions", width)
     if FACTORS in container.tensors:
         place = container.tensors[FACTORS]
         if place.shape != (width // 2,):

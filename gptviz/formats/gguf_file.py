@@ -67,6 +67,8 @@ def read_container(path: Path) -> Container:
         for most in BEGINNINGS:  # not mapped: a map of a file that becomes shorter ends the process
             file.seek(0)
             content = file.read(min(most, size))
+            if len(content) < min(most, size):
+                raise CheckpointError(f"{path.name}: expected {size} bytes, found it shorter by now; copy it again")
             try:
                 return Reader(content, path.name, size).container()
             except TooShort:

@@ -83,7 +83,8 @@ def complaint(error: ValueError | OSError) -> str:
 def parser() -> argparse.ArgumentParser:
     """All commands with their arguments."""
     about = "See what a real transformer does with a sentence."
-    variables = f"environment: GPTVIZ_DEVICE is the default of --device; {folder.ENVIRONMENT} the folder of the models"
+    defaults = "GPTVIZ_DEVICE is the default of --device, GPTVIZ_DTYPE of --dtype"
+    variables = f"environment: {defaults}; {folder.ENVIRONMENT} the folder of the models"
     top = argparse.ArgumentParser(
         prog="python -m gptviz", description=about, epilog=f"{variables}\n{EXIT_CODES}", formatter_class=Help
     )

@@ -342,7 +342,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_opening_takes_the_weights_and_little_more(large: dict[str, Path], dtype: str) -> None:
     arguments = [str(large["small"]), str(large["large"]), dtype]
-    done = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", PEAK, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     opened, read, weights = map(int, done.stdout.split())
     assert weights == pytest.approx((4 if dtype == "float32" else 2) * 59_586_560, rel=0.02)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gptviz
-from gptviz import checkpoint, memory
+from gptviz import checkpoint, memory, pictures
 from gptviz.folder import shape_of
 from gptviz.half import half_dtype
 from gptviz.tokenizer import Tokenizer
@@ -53,6 +53,17 @@ def test_a_lesson_that_needs_gradients_says_why_not(shelf: Path, monkeypatch: py
     assert not at.exception
     assert any("are held in float16. Their gradient" in info.value for info in at.info)
     assert "One step of an optimiser" not in texts(at)
+
+
+def test_the_code_to_take_along_opens_the_same_weights(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTVIZ_DTYPE", "bfloat16")
+    model = models.open_model("llama")
+    assert models.kept_in("llama") == "bfloat16" and models.kept_in("gpt2") == ""
+    monkeypatch.delenv("GPTVIZ_DTYPE")
+    names: dict = {}
+    lines = pictures.code("masked", "llama", "My dog", {}, models.kept_in("llama")).splitlines()
+    exec("\n".join(line for line in lines if "draw" not in line), names)
+    assert names["model"].fingerprint == model.fingerprint
 
 
 def test_a_model_in_float32_says_nothing(shelf: Path) -> None:

@@ -126,6 +126,15 @@ def asked_for() -> str:
     return "" if (wanted := pick_dtype()) == "auto" else wanted
 
 
+def kept_in(name: str) -> str:
+    """The half precision that an open model is in, by name; "" for float32."""
+    from gptviz.half import half_dtype, name_of
+
+    found = [model for (each, *_), (model, _) in list(MODELS.models.items()) if each == name]
+    dtypes = [half_dtype(getattr(model, "gpt", None) or model.transformer) for model in found]
+    return next((name_of(dtype) for dtype in dtypes if dtype), "")
+
+
 def say_half(network: GPT | Transformer) -> str:
     """That the weights of a model are in half precision, and why; "" for a model in float32."""
     from gptviz import memory

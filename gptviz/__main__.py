@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands with their arguments."""
     about = "See what a real transformer does with a sentence."
-    variables = f"environment: GPTVIZ_DEVICE is the default of --device; {folder.ENVIRONMENT} the folder of the models"
+    defaults = "GPTVIZ_DEVICE is the default of --device, GPTVIZ_DTYPE of --dtype"
+    variables = f"environment: {defaults}; {folder.ENVIRONMENT} the folder of the models"
     top = argparse.ArgumentParser(
         prog="python -m gptviz", description=about, epilog=f"{variables}\n{EXIT_CODES}", formatter_class=Help
     )
@@ -139,23 +140,31 @@ def describe_training(commands: Commands) -> None:
 
 
 def add_model_arguments(command: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
-    """`--model` and `--device`."""
+    """`--model`, `--device`, and `--dtype` for models that can be kept in half precision."""
     command.add_argument("--model", default=default, help=f"name of a model, or path of its folder ({default})")
     command.add_argument("--device", help="cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else auto")
     if default == DEFAULT_MODEL:
         command.add_argument(
             "--chat", action="store_true", help="the text is a user's message in the model's chat template"
         )
+        command.add_argument(
+            "--dtype", choices=("auto", "float32", "float16", "bfloat16", "half"), help="what weights are kept in; "
+            "half: as the file has them, else float16; by default $GPTVIZ_DTYPE, else auto: float32 where it fits",
+        )  # fmt: skip
 
 
 def load_language_model(args: argparse.Namespace) -> LanguageModel:
     """The model of `--model`, or a `ValueError` if it is of another kind."""
-    model = gptviz.load(args.model, args.device)
+    model = gptviz.load(args.model, args.device, args.dtype)
     if not isinstance(model, gptviz.LanguageModel):
         raise ValueError(
             f"expected a model that goes on from a text, found {model.name}, which translates; "
             "use python -m gptviz translate, or another --model"
         )
+    from gptviz.half import half_dtype, name_of
+
+    if (kept := half_dtype(model.gpt)) is not None:
+        print(f"notice: the weights are held in half precision, {name_of(kept)}", file=sys.stderr)
     return model.with_chat() if args.chat else model
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gptviz import formats, memory
+from gptviz import formats, half, memory
 from gptviz.config import KINDS, GPTConfig, ModelConfig, TransformerConfig
 from gptviz.device import pick_device
 from gptviz.files import replaced
@@ -44,6 +44,7 @@ from gptviz.folder import (
 )
 from gptviz.gpt import GPT
 from gptviz.seq2seq import Transformer
+from gptviz.tensor_file import TensorFile, stamps
 from gptviz.tokenizer import Tokenizer, TokenizerError
 
 __all__ = [
@@ -125,9 +126,10 @@ def model_in_words(model: AnyModel, network: GPT | Transformer) -> str:
     shape, n = network.config, sum(value.numel() for value in network.parameters())
     layers = f"{shape.n_layers} layers" if isinstance(network, GPT) else f"{shape.n_layers}+{shape.n_layers} layers"
     sizes = f"{layers} of {shape.n_heads} heads, width {shape.d_model}, vocabulary {shape.vocab_size:,}"
+    kept = half.half_dtype(network)
     return (
         f"{type(model).__name__}({model.name!r}: {sizes}, context {shape.context:,}, {n:,} parameters on "
-        f"{network.device}, sha256 {model.fingerprint})"
+        f"{network.device}{f' in {half.name_of(kept)}' if kept else ''}, sha256 {model.fingerprint})"
     )
 
 
@@ -192,8 +194,10 @@ def weights_to_keep(model: GPT | Transformer, label: str) -> dict[str, Tensor]:
     return weights
 
 
-def load(name: str | os.PathLike[str], device: str | None = None, chat: bool = False) -> AnyModel:
-    """A model by its name under checkpoints/, or by the path of its folder; weights in float32, whatever the file has.
+def load(
+    name: str | os.PathLike[str], device: str | None = None, dtype: str | None = None, chat: bool = False
+) -> AnyModel:
+    """A model by its name under checkpoints/, or by the path of its folder.
 
     A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, or hold a GGUF file, whose path will do, too.
 
@@ -201,64 +205,88 @@ def load(name: str | os.PathLike[str], device: str | None = None, chat: bool = F
         name: where both a model of that name and such a path exist, the name counts. "run:NAME" was trained in the
             app; NAME@STEP is NAME as it was after that step, where snapshots were kept.
         device: cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else the best there is.
+        dtype: what the matrices are kept in: float32, float16, bfloat16, half (the one of the two that the file has,
+            else float16) or auto: float32 where it fits into memory, else half. By default $GPTVIZ_DTYPE, else auto.
+            Every number is made float32 when it is used, so that nothing but the weights themselves is rounded, and
+            those not where the file has them in this type. Gradients need float32.
         chat: every text is a user's message in the model's chat template, up to where the answer begins.
 
     Returns:
         A `LanguageModel`, or a `TranslationModel` where the folder holds an encoder-decoder.
 
     Raises:
-        CheckpointError: if there is no such folder, or it does not hold a sound model.
-        ValueError: for a device that is not there, and for `chat` of a model without a chat template.
+        CheckpointError: if there is no such folder, it does not hold a sound model, or one that does not fit.
+        ValueError: for a device that is not there, a `dtype` that is none, `chat` without a chat template.
     """
     if chat:
-        return expect_model(load(name, device)).with_chat()
+        return expect_model(load(name, device, dtype)).with_chat()
     if isinstance(name, str) and ("@" in name or name.startswith(OF_A_RUN)) and not Path(name).is_dir():
-        return load_shipped(name, device)
-    return load_folder(find(name), device)
+        return load_shipped(name, device, dtype)
+    return load_folder(find(name), device, dtype=dtype)
 
 
-def load_shipped(name: str, device: str | None = None) -> AnyModel:
+def load_shipped(name: str, device: str | None = None, dtype: str | None = None) -> AnyModel:
     """A model by its name and by nothing else, for names out of a URL; NAME@STEP is a snapshot. See `load`."""
     folder, file = find_weights(name)
-    return load_folder(folder, device, file, name)
+    return load_folder(folder, device, file, name, dtype)
 
 
-def load_folder(folder: Path, device: str | None, file: str = WEIGHTS, name: str | None = None) -> AnyModel:
+def load_folder(
+    folder: Path, device: str | None, file: str = WEIGHTS, name: str | None = None, dtype: str | None = None
+) -> AnyModel:
     """`load`, once the folder is found: cheap checks first, memory last. `file` holds the weights."""
-    target = pick_device(device)
+    target, asked = pick_device(device), half.pick_dtype(dtype)
     folder = folder.resolve()
     if formats.format_of(folder):
-        return load_foreign(folder, target, name)
+        return load_foreign(folder, target, name, asked)
     check_files(folder, file)
     config, pattern = read_config(folder)
+    before = stamps(folder / each for each in (CONFIG, VOCABULARY, file))
     try:
         model = empty_model(config, read_header(folder, config, file), f"{folder.name}/{file}")
+        kept = expect_room(config, folder.name, target, asked)
         tokenizer = Tokenizer.load(folder / VOCABULARY, pattern)
         check_vocabulary(tokenizer, config, folder)
-        weights = read_weights(folder / file)
+        weights = read_weights(folder / file, kept)
         mark = fingerprint(folder, file)
-    except (OSError, TokenizerError, SafetensorError) as error:
+        expect_same(before, [folder / each for each in (CONFIG, VOCABULARY, file)], folder.name)
+    except (OSError, TokenizerError) as error:
         problem = f"expected files that can be read, found: {error}" if not isinstance(error, TokenizerError) else error
         raise CheckpointError(f"{folder.name}: {problem}; copy the folder again") from error
-    model.load_state_dict(weights, strict=False, assign=True)
-    if isinstance(model, GPT) and config.tied:
-        model.unembedding.weight = model.token_embedding.weight
-    model.for_reading().to(target)
+    mark = assign(model, weights, target, mark)
     if isinstance(model, Transformer):
         return TranslationModel(name or folder.name, model, tokenizer, mark, folder)
     return LanguageModel(name or folder.name, model, tokenizer, mark, folder)
 
 
-def load_foreign(path: Path, target: torch.device, name: str | None = None) -> LanguageModel:
+def assign(model: GPT | Transformer, weights: dict[str, Tensor], target: torch.device, mark: str) -> str:
+    """Give an empty model its weights, taken out of `weights`, ready to be read; returns its fingerprint.
+
+    The same files in half precision are another model: its numbers are others, and so is its fingerprint.
+    """
+    kept = next(value.dtype for name, value in weights.items() if name == TABLE)
+    if kept in half.DTYPES.values():
+        half.keep_in_half(model)
+        mark += f"-{half.name_of(kept)}"
+    model.load_state_dict(weights, strict=False, assign=True)
+    weights.clear()  # a matrix that is laid out anew is not to be there twice
+    if isinstance(model, GPT) and model.config.tied:
+        model.unembedding.weight = model.token_embedding.weight
+    model.for_reading().to(target)
+    return mark
+
+
+def load_foreign(path: Path, target: torch.device, name: str | None = None, asked: str = "auto") -> LanguageModel:
     """A model in somebody else's format, from its folder or its single file. See `gptviz.formats`."""
     reader = formats.reader(formats.format_of(path))
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-    config = reader.read_config(path)
-    expect_room(config, path.name, target)
+    before, config = stamps(files), reader.read_config(path)
+    kept = expect_room(config, path.name, target, asked, lambda: reader.half_of(path))
     try:
         with ThreadPoolExecutor(1) as pool:  # hashing and reading go on at once: neither waits for Python
             mark = pool.submit(fingerprint_of, files)
-            tokenizer, weights = reader.read_tokenizer(path), reader.read_weights(path, config)
+            tokenizer, weights = reader.read_tokenizer(path), reader.read_weights(path, config, kept)
+        expect_same(before, files, path.name)
     except OSError as error:
         raise CheckpointError(f"{path.name}: expected files that can be read, found: {error.strerror}") from error
     if tokenizer.vocab_size > config.vocab_size:
@@ -267,21 +295,41 @@ def load_foreign(path: Path, target: torch.device, name: str | None = None) -> L
             f"{tokenizer.vocab_size}; use the vocabulary that the model was trained with"
         )
     model = empty_model(config, {key: tuple(value.shape) for key, value in weights.items()}, path.name)
-    model.load_state_dict(weights, strict=False, assign=True)
-    if config.tied:
-        model.unembedding.weight = model.token_embedding.weight
-    model.for_reading().to(target)
-    return LanguageModel(name or path.stem, model, tokenizer, mark.result(), path)
+    return LanguageModel(name or path.stem, model, tokenizer, assign(model, weights, target, mark.result()), path)
 
 
-def expect_room(config: ModelConfig, label: str, target: torch.device) -> None:
-    """Raise `CheckpointError` where a model takes more memory than is free, before any is taken."""
-    needed, left = memory.needed(config), memory.free(target)
-    if left is not None and needed > left:
+def expect_room(
+    config: ModelConfig, label: str, target: torch.device, asked: str = "auto",
+    half_of: Callable[[], torch.dtype | None] = lambda: torch.float16,
+) -> torch.dtype:  # fmt: skip
+    """What a model's matrices are to be kept in; `CheckpointError` where it does not fit, before memory is taken.
+
+    Args:
+        asked: as for `load`, but not None.
+        half_of: which type of half precision its file has, asked only where it counts.
+    """
+    if asked not in ("auto", "float32") and not isinstance(config, GPTConfig):
+        raise CheckpointError(f"{label}: expected float32 for a model that translates, found {asked}; leave it out")
+    left = memory.free(target)
+    fits = memory.bytes_that_fit(config, left)
+    each = fits if asked == "auto" else 4 if asked == "float32" else 2
+    if each is None or fits is None or each > fits:
+        least = memory.needed(config, 2 if asked != "float32" and isinstance(config, GPTConfig) else 4)
+        remedy = 'take dtype="half", ' if fits else ""
         raise CheckpointError(
-            f"{label}: expected {needed / 2**30:.1f} GB of free memory for its {expected_sizes(config)[1]:,} weights, "
-            f"found {left / 2**30:.1f} GB on {target.type}; close something, or use a smaller model"
+            f"{label}: expected {memory.in_words(least)} of free memory for its {expected_sizes(config)[1]:,} weights"
+            f"{', in half precision' if least < memory.needed(config) else ''}, found {memory.in_words(left or 0)} on "
+            f"{target.type}; {remedy}close something, or use a smaller model"
         )
+    if each == 4:
+        return torch.float32
+    return half.DTYPES.get(asked) or half_of() or torch.float16
+
+
+def expect_same(before: list, files: list[Path], label: str) -> None:
+    """Raise `CheckpointError` where files are no longer those that they were before they were read."""
+    if stamps(files) != before:
+        raise CheckpointError(f"{label}: expected files that stay as they are, found one that changed; open it again")
 
 
 class Uninitialised(TorchFunctionMode):
@@ -317,23 +365,20 @@ def empty_model(
     return model
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in float32, every one finite."""
-    stored = safetensors.torch.load_file(path)
-    check_finite(stored, f"{path.parent.name}/{path.name}")
-    # A copy even of float32: what the library returns may be the file itself, which may change.
-    return {name: value.to(torch.float32, copy=True) for name, value in stored.items()}
+def read_weights(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The weights, every one finite: matrices in `dtype`, the rest in float32."""
+    file = TensorFile(path)
+    weights = {
+        name: file.read(name, half.kept_in(dtype, name, len(place.shape))) for name, place in file.places.items()
+    }
+    check_finite(weights, file.label)
+    return weights
 
 
 def check_finite(weights: dict[str, Tensor], label: str) -> None:
     """Raise `CheckpointError` where a weight is NaN or infinite."""
     for name, value in weights.items():
-        wrong = value.numel() - int(value.isfinite().sum())
-        if wrong:
-            raise CheckpointError(
-                f"{label}: expected finite weights, found {wrong} of {value.numel()} in {name} that are not; "
-                "the training diverged, or the file is damaged"
-            )
+        half.check_finite(value, label, "the training diverged, or the file is damaged", f" in {name}")
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: Path) -> None:

@@ -324,19 +324,22 @@ def read_header(folder: Path, config: ModelConfig, weights: str = WEIGHTS) -> di
     return shapes
 
 
-def check_start(start: bytes, length: int, size: int, label: str) -> None:
-    """Raise `CheckpointError` unless a file of `size` bytes that begins with `start` can be safetensors."""
-    if start[8:9] == b"{" and length <= MAX_HEADER and 8 + length <= size:
+def check_start(start: bytes, length: int, size: int, label: str, most: int = MAX_HEADER) -> None:
+    """Raise `CheckpointError` unless a file of `size` bytes that begins with `start` can be safetensors.
+
+    `most` is how long its header may be.
+    """
+    if start[8:9] == b"{" and length <= most and 8 + length <= size:
         return
     for signature, kind in SIGNATURES.items():
         if start.startswith(signature) and start[8:9] != b"{":
             raise CheckpointError(f"{label}: expected a safetensors file, found {kind}")
-    if start[8:9] == b"{" and length <= MAX_HEADER:
+    if start[8:9] == b"{" and length <= most:
         raise CheckpointError(
             f"{label}: expected a header of {length} bytes, found a file of {size} bytes: truncated; copy it again"
         )
     raise CheckpointError(
-        f"{label}: expected a safetensors file with a header of at most {MAX_HEADER} bytes, "
+        f"{label}: expected a safetensors file with a header of at most {most} bytes, "
         f"found {size} bytes that begin with {shortened(start[:16])}; copy it again"
     )
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, Turn, fast_attention
 from gptviz.config import GPTConfig, TransformerConfig
+from gptviz.half import HalfLinear, half_dtype
 from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
 
 Drop = Callable[[Tensor], Tensor]
@@ -167,7 +168,7 @@ class GPT(nn.Module):
         """How queries and keys at these positions are turned; None where positions are learned."""
         if self.position_embedding is not None:
             return None
-        dtype = self.token_embedding.weight.dtype
+        dtype = torch.float32 if half_dtype(self) else self.token_embedding.weight.dtype
         return Turn(*(part.to(dtype) for part in rotary_turn(self.config, start, end, self.device)))
 
     def hidden(self, ids: Tensor, attend: Attend, caches: Sequence[KeyValueCache] | None = None) -> Tensor:
@@ -240,9 +241,9 @@ class GPT(nn.Module):
 
 
 def lay_out_by_columns(blocks: nn.Module) -> None:
-    """Put the matrices of `blocks` into memory column by column."""
+    """Put the matrices of `blocks` into memory column by column, but those in half precision, which go by rows."""
     for module in blocks.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and not isinstance(module, HalfLinear):
             module.weight.data = module.weight.data.T.contiguous().T
 
 

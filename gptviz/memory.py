@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptviz.config import ModelConfig
+from gptviz.config import GPTConfig, ModelConfig
 from gptviz.folder import expected_sizes
 
 if TYPE_CHECKING:
@@ -19,10 +19,28 @@ WORKING = 200 * 2**20  # bytes that loading and a first pass take beside the wei
 
 
 def needed(config: ModelConfig, bytes_each: int = 4) -> int:
-    """Bytes to load a model and read a sentence: its weights, the largest once more, and `WORKING`."""
+    """Bytes to load a model and read a sentence: its weights, the largest once more, and `WORKING`.
+
+    `bytes_each` is 2 for matrices in half precision; a table of positions stays in float32 then.
+    """
     _, numbers = expected_sizes(config)
     largest = config.vocab_size * config.d_model
-    return bytes_each * (numbers + largest) + WORKING
+    positions = config.context * config.d_model if getattr(config, "positions", "") == "learned" else 0
+    return bytes_each * (numbers + largest) + (4 - bytes_each) * positions + WORKING
+
+
+def bytes_that_fit(config: ModelConfig, room: int | None) -> int | None:
+    """Bytes of a number with which a model fits into `room`: 4, or 2 in half precision; None where it does not.
+
+    Where nobody says how much room there is, 4. Only a model that goes on from a text can be kept in half precision.
+    """
+    choices = (4, 2) if isinstance(config, GPTConfig) else (4,)
+    return next((each for each in choices if room is None or needed(config, each) <= room), None)
+
+
+def in_words(size: int) -> str:
+    """Bytes as a complaint says them."""
+    return f"{size / 2**30:.1f} GB"
 
 
 def free(device: torch.device | None = None) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gptviz.frames import shape_in_words
+from gptviz.half import product
 from gptviz.sampling import softmax
 from gptviz.stack import SIDES
 from gptviz.trace import STAGES
@@ -49,7 +50,7 @@ def tokens_html(trace: Trace) -> str:
 
 def next_html(trace: Trace) -> str:
     """The most probable next tokens after the last one."""
-    logits = (trace.unembedding @ trace.final[-1]).detach().float().cpu().numpy()  # (V,)
+    logits = product(trace.final[-1], trace.unembedding).detach().float().cpu().numpy()  # (V,)
     p = softmax(logits)  # (V,) float64
     best = p.argsort()[::-1][:NEXT].tolist()
     names = trace.texts_of(best) if trace.texts_of else [f"id {i}" for i in best]

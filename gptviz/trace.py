@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gptviz.attention import Attend, AttentionTrace, additive_mask, attention_stages, attention_weights
 from gptviz.config import ModelConfig
+from gptviz.half import product
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,7 +267,7 @@ class Trace:
     ff_hidden = per_block(lambda b: b.ff_hidden(b.ff_in), "(L, T, F) feed-forward activations")
     ff_out = per_block(lambda b: b.ff_out, "(L, T, C) what each feed-forward adds to the stream")
     final_vectors = Stage(lambda t: t.final, "(T, C) what the vocabulary projection reads")
-    logits = Stage(lambda t: F.linear(t.final, t.unembedding), "(T, V) one score per vocabulary entry")
+    logits = Stage(lambda t: product(t.final, t.unembedding), "(T, V) one score per vocabulary entry")
 
     @property
     def key(self) -> tuple:

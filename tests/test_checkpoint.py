@@ -349,8 +349,8 @@ FIRST = "token_embedding.weight"
         (lambda header: header.pop(FIRST), "the two files are of different models"),
         (lambda header: header.update(extra=header[FIRST]), "the two files are of different models"),
         (lambda header: header.update(other=header.pop(FIRST)), f"expected {FIRST} of shape"),
-        (lambda header: header[FIRST].update(data_offsets=[0, 2]), "tiny: expected files that can be read"),
-        (lambda header: header[FIRST].update(data_offsets=[-5, 10**30]), "tiny: expected files that can be read"),
+        (lambda header: header[FIRST].update(data_offsets=[0, 2]), f"{FIRST!r}, data_offsets: expected 28608 bytes"),
+        (lambda header: header[FIRST].update(data_offsets=[-5, 10**30]), f"{FIRST!r}, data_offsets: expected two"),
     ],
 )  # fmt: skip
 def test_headers_that_lie(damaged: Path, change: Callable[[dict], object], said: str) -> None:

@@ -88,7 +88,7 @@ def head_contributions(gpt: GPT, trace: Trace, layer: int) -> tuple[np.ndarray, 
     """
     heads = trace.heads[layer].astype(np.float64)  # (H, T, D)
     out = gpt.blocks[layer].attention.out
-    weight = out.weight.detach().cpu().numpy().astype(np.float64)  # (C, H D)
+    weight = out.weight.detach().float().cpu().numpy().astype(np.float64)  # (C, H D)
     columns = weight.reshape(len(weight), len(heads), -1).transpose(1, 2, 0)  # (H, D, C)
     return heads @ columns, None if out.bias is None else out.bias.detach().cpu().numpy().astype(np.float64)
 

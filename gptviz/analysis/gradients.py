@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from gptviz.attention import additive_mask, attention_weights, fast_attention
 from gptviz.config import GPTConfig
 from gptviz.gpt import GPT
+from gptviz.half import half_dtype, name_of
 
 Parameters = dict[str, Tensor]
 """A tensor for each parameter of a model, by its name; a table that is used twice is there once."""
@@ -45,6 +46,11 @@ def twin(gpt: GPT, values: Mapping[str, Tensor] | None = None) -> GPT:
     `torch.func.functional_call` would not do: for the time of a call it exchanges the parameters of the very module
     that other threads are reading.
     """
+    if (dtype := half_dtype(gpt)) is not None:
+        raise ValueError(
+            f"expected weights in float32, found matrices in {name_of(dtype)}: a gradient takes as much memory as all "
+            'weights in float32, and would be rounded; load the model with dtype="float32"'
+        )
     own = dict(gpt.named_parameters()) if values is None else values
     return with_parameters(gpt, {id(old): nn.Parameter(own[name].detach()) for name, old in gpt.named_parameters()})
 

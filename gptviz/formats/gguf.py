@@ -19,12 +19,15 @@ from gptviz.config import ConfigError, GPTConfig
 from gptviz.folder import CheckpointError, shortened
 from gptviz.formats.gguf_blocks import TO_FLOAT
 from gptviz.formats.gguf_file import TYPES, Container, TensorPlace, read_container
+from gptviz.half import check_finite, kept_in, remedy_for
+from gptviz.tensor_file import read_whole
 
 if TYPE_CHECKING:
     from gptviz.foreign_tokenizer import ForeignTokenizer
 
 ARCHITECTURES = ("llama", "qwen2")
 AT_ONCE = 2**20  # numbers that are made of blocks at a time: they stay in the processor's cache
+WIDEST = 2**16  # of a head; known ones have 256 at most
 SCALINGS = (None, "none", "linear")
 FACTORS = "rope_freqs.weight"  # what Llama 3 divides the angles by
 OUTSIDE = {
@@ -78,6 +81,8 @@ def read_config(path: Path) -> GPTConfig:
             f"{shortened(architecture)}; other models cannot be shown yet"
         )
     fields.prefix = f"{architecture}."
+    if fields.get("block_count", int) > len(container.tensors):  # before anything is made for each
+        raise fields.wrong("block_count", f"at most {len(container.tensors)}, as there are tensors", "more")
     d_model, n_heads = fields.get("embedding_length", int), fields.get("attention.head_count", int)
     width = fields.get("attention.key_length", int, 0)
     if fields.get("attention.value_length", int, width) != width:
@@ -141,6 +146,9 @@ def vocabulary_of(container: Container, label: str) -> int:
 
 def rotary_factors(path: Path, container: Container, fields: Fields, width: int) -> tuple[float, ...]:
     """What the angles of a head's pairs are divided by; none where the file scales nothing."""
+    if width > WIDEST:
+        named = "attention.key_length" if fields.get("attention.key_length", int, 0) else "embedding_length"
+        raise fields.wrong(named, f"heads of at most {WIDEST} dimensions", width)
     if FACTORS in container.tensors:
         place = container.tensors[FACTORS]
         if place.shape != (width // 2,):
@@ -189,8 +197,14 @@ def check_places(container: Container, config: GPTConfig, label: str) -> None:
         )
 
 
-def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
-    """All weights by our names, float32, each with memory of its own; one tensor is made at a time.
+def half_of(path: Path) -> torch.dtype | None:
+    """The type of half precision that the file has, None where it has another."""
+    kinds = {place.kind for place in container_of(path).tensors.values() if len(place.shape) == 2}
+    return torch.bfloat16 if "BF16" in kinds else torch.float16 if "F16" in kinds else None
+
+
+def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """All weights by our names, matrices in `dtype` and the rest in float32; one tensor is made at a time.
 
     Raises:
         CheckpointError: where a weight is not finite.
@@ -201,16 +215,16 @@ def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for ours, parts in names_of(config).items():
         places = [container.tensors[part] for part in parts]
-        whole = torch.empty((sum(place.shape[0] for place in places), *places[0].shape[1:]))
+        kind = kept_in(dtype, ours, len(places[0].shape))
+        whole = torch.empty((sum(place.shape[0] for place in places), *places[0].shape[1:]), dtype=kind)
         start = 0
         for part, place in zip(parts, places, strict=True):
             rows = whole[start : start + place.shape[0]]
-            rows.copy_(torch.from_numpy(weights.read(place)))
+            weights.read_into(rows, place)
             if turned and part.split(".")[2:3] in (["attn_q"], ["attn_k"]):
                 rows.copy_(halves(rows.clone(), config.d_head))
             start += place.shape[0]
-        if not bool(torch.isfinite(whole.sum())) and not bool(whole.isfinite().all()):
-            raise CheckpointError(f"{file.name}, {parts[0]}: expected finite weights, found others; copy it again")
+        check_finite(whole, f"{file.name}, {parts[0]}", remedy_for(kind, "copy it again"))
         found[ours] = whole
     return found
 
@@ -221,21 +235,29 @@ def halves(rows: Tensor, d_head: int) -> Tensor:
 
 
 class Weights:
-    """The tensors of a file, read through a memory map."""
+    """The tensors of a file, read some blocks at a time; the file is not mapped (see `gptviz.tensor_file`)."""
 
     def __init__(self, file: Path, container: Container) -> None:
-        self.content = np.memmap(file, np.uint8, "r")
+        self.file = file
+        self.names = {place: name for name, place in container.tensors.items()}
         self.sizes = {name: (numbers, size) for name, numbers, size in TYPES.values()}
 
     def read(self, place: TensorPlace) -> np.ndarray:
         """A tensor in float32."""
+        found = torch.empty(place.shape)
+        self.read_into(found, place)
+        return found.numpy()
+
+    def read_into(self, rows: Tensor, place: TensorPlace) -> None:
+        """A tensor in the type of `rows`, which has its shape."""
         numbers, size = self.sizes[place.kind]
-        blocks = self.content[place.start : place.start + place.size].reshape(-1, size)
-        found = np.empty((len(blocks), numbers), dtype=np.float32)
-        step = max(1, AT_ONCE // numbers)
-        for start in range(0, len(blocks), step):
-            found[start : start + step] = TO_FLOAT[place.kind](np.ascontiguousarray(blocks[start : start + step]))
-        return found.reshape(place.shape)
+        blocks = max(1, AT_ONCE // numbers)
+        with self.file.open("rb", buffering=0) as file:
+            file.seek(place.start)
+            for part in rows.view(-1).split(blocks * numbers):
+                raw = np.empty((len(part) // numbers, size), np.uint8)
+                read_whole(file, raw, f"{self.file.name}, {shortened(self.names[place])}")
+                part.copy_(torch.from_numpy(TO_FLOAT[place.kind](raw).reshape(-1)))
 
 
 def read_tokenizer(path: Path) -> ForeignTokenizer:

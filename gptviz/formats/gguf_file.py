@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import mmap
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ NUMBERS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4",
 BOOL, STRING, ARRAY = 7, 8, 9
 DEEPEST = 4  # arrays in arrays; no file known has two
 MOST_SIDES = 4
+BEGINNINGS = (2**20, 2**24, 2**27)  # bytes that are read before the tensors: a vocabulary takes some millions
 ALIGNMENT = 32  # where the file does not say
 
 TYPES = {
@@ -64,15 +64,30 @@ def read_container(path: Path) -> Container:
         size = path.stat().st_size
         if size < 24:
             raise CheckpointError(f"{path.name}: expected a GGUF file, found {size} bytes; copy it again")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return Reader(content, path.name).container()
+        for most in BEGINNINGS:  # not mapped: a map of a file that becomes shorter ends the process
+            file.seek(0)
+            content = file.read(min(most, size))
+            if len(content) < min(most, size):
+                raise CheckpointError(f"{path.name}: expected {size} bytes, found it shorter by now; copy it again")
+            try:
+                return Reader(content, path.name, size).container()
+            except TooShort:
+                continue
+    raise CheckpointError(
+        f"{path.name}: expected at most {BEGINNINGS[-1]} bytes before the tensors, found more; copy it again"
+    )
+
+
+class TooShort(Exception):
+    """More of the file has to be read."""
 
 
 class Reader:
-    """Reads through a file from its beginning. `at` is the next byte."""
+    """Reads through a file from its beginning. `at` is the next byte, `size` how long all of the file is."""
 
-    def __init__(self, content: mmap.mmap | bytes, label: str) -> None:
-        self.content, self.label, self.at, self.end = content, label, 0, len(content)
+    def __init__(self, content: bytes, label: str, size: int | None = None) -> None:
+        self.content, self.label, self.at = content, label, 0
+        self.end = len(content) if size is None else size
 
     def container(self) -> Container:
         """All but the tensors themselves."""
@@ -167,8 +182,12 @@ class Reader:
                 start, at = at + 8, at + 8 + length
                 if at > end:
                     raise self.wrong(label, f"a text of {length} bytes", f"{end - start} left", "copy it again")
+                if at > len(content):
+                    raise TooShort
                 found.append(content[start:at].decode())
         except struct.error as error:
+            if len(content) < end:
+                raise TooShort from error
             raise self.wrong(label, f"{count} texts", f"{len(found)}, then the end", "copy it again") from error
         except UnicodeDecodeError as error:
             raise self.wrong(label, "texts in UTF-8", f"other bytes in number {len(found)}") from error
@@ -200,6 +219,8 @@ class Reader:
         if size > self.end - self.at:
             raise self.wrong(label, f"{size} bytes more", f"{self.end - self.at}", "it is cut short; copy it again")
         self.at += size
+        if self.at > len(self.content):
+            raise TooShort
         return self.content[self.at - size : self.at]
 
     def wrong(self, field: str, expected: object, found: object, remedy: str = "copy it again") -> CheckpointError:

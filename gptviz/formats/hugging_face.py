@@ -6,18 +6,20 @@ Names and defaults are those of the configs of `transformers`; none of its code 
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gptviz.config import ConfigError, GPTConfig
-from gptviz.folder import CheckpointError, parse_json, shortened
+from gptviz.folder import CheckpointError, expected_sizes, parse_json, shortened
+from gptviz.half import check_finite, kept_in, remedy_for
+from gptviz.tensor_file import TO_NUMBERS, TensorFile
 
 if TYPE_CHECKING:
     from gptviz.foreign_tokenizer import ForeignTokenizer
@@ -29,9 +31,19 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu",
     "swish": "silu",
 }  # fmt: skip
+WIDEST = 2**16  # of a head; known ones have 256 at most
 IGNORED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and angles that old files carry
-Get = Callable[[str], Tensor]
-"""A tensor of the files by its name there, without the prefix of its class."""
+Get = Callable[..., Tensor]
+"""A tensor of the files by its name there, without the prefix of its class; of several, one below the other."""
+
+
+class Stored(NamedTuple):
+    """A tensor of the files that is still there."""
+
+    shape: tuple[int, ...]
+    kind: torch.dtype | None  # None for numbers that are no weights
+    read_into: Callable[[Tensor], object]  # its numbers into a tensor of its shape, in the type of that
+
 
 GPT2_OUTSIDE = {
     "token_embedding.weight": "wte.weight", "position_embedding.weight": "wpe.weight",
@@ -162,6 +174,8 @@ def rotary(fields: Fields, width: int) -> tuple[float, tuple[float, ...]]:
     found = fields.values.get("rope_parameters") or fields.values.get("rope_scaling") or {}
     if not isinstance(found, dict):
         raise fields.wrong("rope_scaling", "an object", shortened(found))
+    if width > WIDEST:
+        raise fields.wrong("head_dim", f"at most {WIDEST}", str(width))
     scaling = Fields(found, fields.label)
     scaling.expect("partial_rotary_factor", 1.0)
     base = float(scaling.get("rope_theta", float, fields.get("rope_theta", float, 10_000.0)))
@@ -189,8 +203,14 @@ def llama3_factors(scaling: Fields, base: float, width: int) -> tuple[float, ...
     return tuple(factors)
 
 
-def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
-    """All weights by our names, float32, each with memory of its own.
+def half_of(path: Path) -> torch.dtype | None:
+    """The type of half precision that the files have, None where they have another."""
+    kinds = {stored.kind for stored in open_tensors(path).values() if len(stored.shape) == 2}
+    return next((dtype for dtype in (torch.bfloat16, torch.float16) if dtype in kinds), None)
+
+
+def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """All weights by our names, matrices in `dtype` and the rest in float32, each with memory of its own.
 
     Raises:
         CheckpointError: for a file that is missing, a tensor of another shape, or one that is not finite.
@@ -198,13 +218,38 @@ def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
     tensors = open_tensors(path)
     names = {bare(name): name for name in tensors if not name.endswith(IGNORED)}
     used: set[str] = {"lm_head.weight"} if config.tied else set()
+    _, most = expected_sizes(config)
 
-    def get(name: str) -> Tensor:
-        """A tensor of the files, float32."""
+    def find(name: str) -> Stored:
+        """Where a tensor is, which is used now."""
         if name not in names:
             raise CheckpointError(f"{path.name}, {name}: expected such a tensor, found none; get the model again")
         used.add(name)
-        return tensors[names[name]]().to(torch.float32, copy=True)
+        stored = tensors[names[name]]
+        if math.prod(stored.shape) > most:  # of a model that is smaller as a whole: before memory is taken
+            raise CheckpointError(
+                f"{path.name}, {name}: expected less than {most:,} numbers, found {stored.shape}; {CONFIG} is of "
+                "another model"
+            )
+        return stored
+
+    def get(*every: str) -> Tensor:
+        """One tensor, or several as one."""
+        parts = [find(name) for name in every]
+        first = parts[0].shape
+        fit = all(len(part.shape) == len(first) > 0 and part.shape[1:] == first[1:] for part in parts)
+        if len(parts) > 1 and not fit:
+            raise CheckpointError(
+                f"{path.name}, {every[0]}: expected {', '.join(every)} of one width, found "
+                f"{', '.join(str(part.shape) for part in parts)}; get the model again"
+            )
+        ours = "position_embedding.weight" if every == (GPT2_OUTSIDE["position_embedding.weight"],) else every[0]
+        rows = [part.shape[0] for part in parts] if len(parts) > 1 else []
+        shape = (sum(rows), *first[1:]) if rows else first
+        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)))
+        for part, place in zip(parts, whole.split(rows) if rows else [whole], strict=True):
+            part.read_into(place)
+        return whole
 
     found = gpt2_weights(config, get) if config.positions == "learned" else llama_weights(config, get, names)
     if more := sorted(set(names) - used):
@@ -213,8 +258,7 @@ def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
             "another model"
         )
     for name, value in found.items():
-        if not bool(value.isfinite().all()):
-            raise CheckpointError(f"{path.name}: expected finite weights, found others in {name}; get the model again")
+        check_finite(value, f"{path.name}, {name}", remedy_for(dtype, "get the model again"))
     return found
 
 
@@ -254,14 +298,14 @@ def llama_weights(config: GPTConfig, get: Get, names: dict[str, str]) -> dict[st
             if part == "bias" and config.bias == "all" and not any(name in names for name in every):
                 found[f"{ours_in}attention.qkv.bias"] = torch.zeros(sum(rows) * config.d_head)
             else:
-                found[f"{ours_in}attention.qkv.{part}"] = torch.cat([get(name) for name in every])
+                found[f"{ours_in}attention.qkv.{part}"] = get(*every)
     return found if config.tied else found | {"unembedding.weight": get("lm_head.weight")}
 
 
 # The files ------------------------------------------------------------------------------------------------------------
 
 
-def open_tensors(path: Path) -> dict[str, Callable[[], Tensor]]:
+def open_tensors(path: Path) -> dict[str, Stored]:
     """All tensors of a folder by their names, each read when it is asked for."""
     if (path / SINGLE).is_file():
         return in_safetensors(path / SINGLE)
@@ -272,12 +316,12 @@ def open_tensors(path: Path) -> dict[str, Callable[[], Tensor]]:
     raise CheckpointError(f"{path.name}: expected {SINGLE}, {INDEX} or {PICKLED}, found none of them; get it again")
 
 
-def in_shards(path: Path) -> dict[str, Callable[[], Tensor]]:
+def in_shards(path: Path) -> dict[str, Stored]:
     """Of the files that an index names, which lie beside it."""
     index = read_json(path / INDEX).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
         raise CheckpointError(f"{path.name}/{INDEX}, weight_map: expected names of files, found {shortened(index)}")
-    found: dict[str, Callable[[], Tensor]] = {}
+    found: dict[str, Stored] = {}
     for file in sorted(set(index.values())):
         if Path(file).name != file or file.startswith("."):
             raise CheckpointError(f"{path.name}/{INDEX}: expected files beside it, found {shortened(file)}")
@@ -287,17 +331,16 @@ def in_shards(path: Path) -> dict[str, Callable[[], Tensor]]:
     return found
 
 
-def in_safetensors(file: Path) -> dict[str, Callable[[], Tensor]]:
-    """Of one file, which is mapped into memory."""
-    label = f"{file.parent.name}/{file.name}"
-    try:
-        opened = safe_open(file, framework="pt")
-        return {name: (lambda name=name: opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118 no mapping
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{label}: expected a safetensors file, found: {error}; get it again") from error
+def in_safetensors(path: Path) -> dict[str, Stored]:
+    """Of one file."""
+    file = TensorFile(path)
+    return {
+        name: Stored(place.shape, TO_NUMBERS.get(place.kind), functools.partial(file.read_into, name))
+        for name, place in file.places.items()
+    }
 
 
-def in_pickle(file: Path) -> dict[str, Callable[[], Tensor]]:
+def in_pickle(file: Path) -> dict[str, Stored]:
     """Of one .bin file: tensors, and nothing that could run."""
     label = f"{file.parent.name}/{file.name}"
     try:
@@ -309,7 +352,10 @@ def in_pickle(file: Path) -> dict[str, Callable[[], Tensor]]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{label}: expected tensors by name, found {type(state).__name__}; get it again")
-    return {name: (lambda value=value: value) for name, value in state.items()}
+    return {
+        name: Stored(tuple(value.shape), value.dtype, lambda place, value=value: place.copy_(value))
+        for name, value in state.items()
+    }
 
 
 def read_tokenizer(path: Path) -> ForeignTokenizer:

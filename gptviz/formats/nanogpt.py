@@ -19,6 +19,7 @@ from gptviz.folder import CheckpointError, shortened
 from gptviz.formats import NANOGPT_FILE
 from gptviz.formats.hugging_face import GPT2_INSIDE, GPT2_OUTSIDE
 from gptviz.formats.pickles import read_plain
+from gptviz.half import check_finite, kept_in, remedy_for
 from gptviz.tokenizer import Tokenizer, TokenizerError
 
 META = "meta.pkl"
@@ -71,8 +72,13 @@ def read_config(path: Path) -> GPTConfig:
         raise CheckpointError(f"{file.name}, model_args: {error}") from error
 
 
-def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
-    """All weights by our names, float32, each with memory of its own."""
+def half_of(path: Path) -> torch.dtype | None:
+    """The type of half precision that the file has: none is usual."""
+    return None
+
+
+def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """All weights by our names, matrices in `dtype` and the rest in float32, each with memory of its own."""
     file = file_of(path)
     state = opened(file, file.stat().st_mtime_ns)["model"]
     theirs = {str(name).removeprefix(COMPILED).removeprefix("transformer."): value for name, value in state.items()}
@@ -87,9 +93,8 @@ def read_weights(path: Path, config: GPTConfig) -> dict[str, Tensor]:
         value = theirs.get(name)
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise CheckpointError(f"{file.name}, {name}: expected a tensor, found none; model_args is of another model")
-        found[ours] = value.to(torch.float32, copy=True)
-        if not bool(found[ours].isfinite().all()):
-            raise CheckpointError(f"{file.name}, {name}: expected finite weights, found others; the training diverged")
+        found[ours] = value.to(kept_in(dtype, ours, value.ndim), copy=True)
+        check_finite(found[ours], f"{file.name}, {name}", remedy_for(dtype, "the training diverged"))
     return found
 
 

@@ -250,14 +250,16 @@ def other_picture(page: str, settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={text}" for name, text in named.items() if text not in ("", OTHERS[page][name]))
 
 
-def code(page: str, model: str, text: str, settings: Mapping[str, str]) -> str:
+def code(page: str, model: str, text: str, settings: Mapping[str, str], dtype: str = "") -> str:
     """Lines of Python that make the picture of a page, or, where there is none, the numbers that it is about.
 
     Args:
         model: a name that `gptviz.load` knows; text and settings are written as literals, whatever stands in them.
+        dtype: what its weights are kept in, where that is half precision.
     """
+    kept = f", dtype={dtype!r}" if dtype else ""
     chat = ", chat=True" * (page in CHAT_PAGES and settings.get("chat") == "true")
-    begin = ["import gptviz", f"model = gptviz.load({model!r}{chat})"]
+    begin = ["import gptviz", f"model = gptviz.load({model!r}{kept}{chat})"]
     if page in DRAW and not other_picture(page, settings):
         chosen = {name: value for name, value in settings.items() if name in (*PAGES[""], *PAGES[page])}
         begin.insert(1, "from gptviz import pictures")

@@ -53,9 +53,18 @@ class Learned(NamedTuple):
 def learn(reading: Reading, layer: int) -> Learned:
     """The backward pass; of a large model only once it is asked for, until then the page ends here."""
     from gptviz import memory
+    from gptviz.half import half_dtype, name_of
     from gptviz.trace import keeps_squares
 
     gpt, ids = reading.model.gpt, reading.trace.ids
+    if (dtype := half_dtype(gpt)) is not None:
+        st.info(
+            f"The weights of this model are held in {name_of(dtype)}. Their gradient would be as many numbers in "
+            f"float32, {memory.in_words(4 * gpt.count_parameters())}, and rounded to half precision it would not be "
+            "the one that training takes: choose a smaller model to see one.",
+            icon=":material/compress:",
+        )
+        st.stop()
     work, takes = 3 * gpt.count_parameters() * len(ids), COPIES * 4 * gpt.count_parameters()
     if work > UNASKED or takes > LIGHT:
         st.info(

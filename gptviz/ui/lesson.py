@@ -167,6 +167,8 @@ def open_chosen(kind: str) -> tuple[AnyModel, str]:
     network = model.gpt if kind == "gpt" else model.transformer
     check_layer_and_head(network.config)
     st.sidebar.caption(describe(network))
+    if said := models.say_half(network):
+        st.sidebar.caption(f":material/compress: {said}")
     return model, text
 
 

@@ -114,6 +114,12 @@ def too_large(model: Installed) -> str:
     if free is None or model.needed is None or model.needed <= free:
         return ""
     needed = in_words(model.needed)
+    if model.config and memory.bytes_that_fit(model.config, free) == 2:
+        half = in_words(memory.needed(model.config, 2))
+        return (
+            f"In float32 it takes {needed} of memory, and {in_words(free)} is free: it will open in half precision, "
+            f"which takes {half}."
+        )
     return f"Opening it takes {needed} of memory, and {in_words(free)} is free: close other programs first."
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gptviz import LanguageModel, Trace, WhatIf
     from gptviz.checkpoint import AnyModel
     from gptviz.config import ModelConfig
+    from gptviz.gpt import GPT
+    from gptviz.seq2seq import Transformer
 
 DEFAULTS = ("gpt-stories", "transformer-deu-eng")  # come first among those of their kind
 TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
@@ -69,9 +71,9 @@ class ModelCache:
         with opening:
             if (model := self.kept(key)) is not None:
                 return model
-            self.make_room(folders.shape_of(folder))
+            dtype = self.make_room(folders.shape_of(folder))
             try:
-                model = gptviz.load(name)
+                model = gptviz.load(name, dtype=dtype) if dtype else gptviz.load(name)
             finally:
                 with self.lock:
                     self.opening.pop(key, None)
@@ -95,12 +97,16 @@ class ModelCache:
             gone = [key for key in self.models if key[0] == name or key[0].startswith(f"{name}@")]
             return {self.models.pop(key)[0].fingerprint for key in gone}
 
-    def make_room(self, coming: ModelConfig | None = None) -> None:
-        """Drop what nobody used for longest, until the rest, with the one that comes, is within bounds."""
+    def make_room(self, coming: ModelConfig | None = None) -> str | None:
+        """Drop what nobody used for longest, until the rest, with the one that comes, is within bounds.
+
+        Returns "half" where the one that comes is within bounds in half precision alone, else None.
+        """
         from gptviz import memory  # here, because a page without a model needs none of it
 
         limit = self.limit or memory.for_models()
-        expected = memory.needed(coming) if coming is not None else 0
+        each = 4 if coming is None else memory.bytes_that_fit(coming, limit) or 4
+        expected = memory.needed(coming, each) if coming is not None else 0
         dropped = False
         with self.lock:
             while self.models and expected + sum(size for _, size in self.models.values()) > limit:
@@ -110,6 +116,41 @@ class ModelCache:
                 dropped = True
         if dropped:
             memory.give_back()
+        return "half" if each == 2 and not asked_for() else None
+
+
+def asked_for() -> str:
+    """What whoever started the app wants weights to be kept in, "" where that was left open."""
+    from gptviz.half import pick_dtype  # here, because it brings torch
+
+    return "" if (wanted := pick_dtype()) == "auto" else wanted
+
+
+def kept_in(name: str) -> str:
+    """The half precision that an open model is in, by name; "" for float32."""
+    from gptviz.half import half_dtype, name_of
+
+    found = [model for (each, *_), (model, _) in list(MODELS.models.items()) if each == name]
+    dtypes = [half_dtype(getattr(model, "gpt", None) or model.transformer) for model in found]
+    return next((name_of(dtype) for dtype in dtypes if dtype), "")
+
+
+def say_half(network: GPT | Transformer) -> str:
+    """That the weights of a model are in half precision, and why; "" for a model in float32."""
+    from gptviz import memory
+    from gptviz.half import half_dtype, name_of
+
+    if (dtype := half_dtype(network)) is None:
+        return ""
+    needed = memory.in_words(memory.needed(network.config))
+    why = (
+        f"as GPTVIZ_DTYPE asks ({needed} in float32)" if asked_for()
+        else f"to fit into memory: in float32 it would take {needed}"
+    )  # fmt: skip
+    return (
+        f"Weights in half precision, {name_of(dtype)}, {why}. Every product is made in float32, and checked against "
+        "these same weights; they may be rounded from those of the file."
+    )
 
 
 def stamps_of(folder: Path, weights: str) -> tuple:

@@ -61,7 +61,8 @@ def take_away(page: str) -> None:
         query = query_of(page)
         show_link(page, query)
         st.caption("The same in Python, in a notebook:")
-        st.code(of_pages.code(page, model, text, query), language="python", wrap_lines=True)
+        lines = of_pages.code(page, model, text, query, models.kept_in(model))
+        st.code(lines, language="python", wrap_lines=True)
         add_to_lecture(page, query)
         if pictures:
             save_one(page, pictures)

@@ -16,7 +16,7 @@ import gptviz
 from gptviz import pictures
 from gptviz.places import PAGES
 from gptviz.ui import take
-from tests.page_helpers import open_page, open_sound_page
+from tests.page_helpers import open_page, open_sound_page, texts
 
 WITH_PICTURES = ["tokens", "positions", "attention", "masked", "inside-head", "inside-block", "next-token"]
 
@@ -158,3 +158,11 @@ def test_a_file_says_where_it_is_from() -> None:
 def test_any_text_gives_code_that_python_reads(page: str, text: str) -> None:
     code = pictures.code(page, text or "m", text, {"layer": "x", "head": text, "view": text})
     compile(code, "notebook", "exec")
+
+
+@pytest.mark.parametrize("page", ["attention", "translate"])
+def test_where_a_page_ends_early_the_popover_says_so(page: str) -> None:
+    at = opened(page, text=" ", source=" ")
+    assert not at.exception and "There is nothing to take along yet: the page below says why." in texts(at)
+    assert "A link to exactly this:" not in texts(at)
+    assert "nothing to take along" not in texts(opened(page))

@@ -45,17 +45,23 @@ def share_button(page: str) -> None:
     """For the router, beside the sentence: the popover, which `take_away` fills. Pages without numbers have none."""
     st.session_state.pop("take_place", None)
     if page and page in PAGES:
-        st.session_state["take_place"] = st.popover(
+        place = st.popover(
             "Share", key="take", icon=":material/ios_share:", on_change="rerun",
             help="A link to exactly this, the code behind it, and every picture of this page as a file",
         )  # fmt: skip
+        hint = place.empty()
+        if place.open:  # a page that ends early leaves it at that
+            hint.caption("There is nothing to take along yet: the page below says why.")
+        st.session_state["take_place"] = place, hint
 
 
 def take_away(page: str) -> None:
     """What is in the popover, for the router, once the page has shown everything."""
-    place, pictures = st.session_state.get("take_place"), st.session_state.get("pictures") or {}
+    pictures = st.session_state.get("pictures") or {}
+    place, hint = st.session_state.get("take_place") or (None, None)
     if place is None or not place.open:
         return
+    hint.empty()
     with place:
         model, text = chosen(page)
         query = query_of(page)

@@ -161,3 +161,14 @@ def test_each_wrong_norm_of_a_model_with_shared_keys_differs(norms: str, monkeyp
     chosen = {"gradient": "Gradient", "relative": "Gradient / weights"}[norms]
     query = {"model": "wide-heads", "text": "My dog has", "loss_norms": chosen}
     each_wrong_number_differs(claims_of("loss-gradient", query, monkeypatch))
+
+
+@pytest.mark.parametrize("page", ["home", "attention"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_where_heads_share_keys_all_heads_say_which(shape: str, page: str) -> None:
+    config = model_of(shape).config
+    said = texts(open_sound_page(page, model=shape.replace(" ", "-")))
+    assert ("these heads ask the same keys" in said) == (config.n_groups < config.n_heads)
+    if config.n_groups < config.n_heads:
+        size = config.n_heads // config.n_groups
+        assert all(f"heads {first} to {first + size - 1}" in said for first in range(0, config.n_heads, size))

@@ -16,6 +16,7 @@ from gptviz.figures.style import visible
 from gptviz.ui.address import kept
 from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import pick_head, pick_layer, pick_one, slide_pair, switch
+from gptviz.ui.head_words import say_shared
 from gptviz.ui.show import plot, table_with_csv
 from gptviz.view import AttentionView, MappedSource, TraceSource
 from gptviz.view import attention_view as make_view
@@ -121,6 +122,8 @@ def show(reading: Reading, view: heads.View, choice: Choice) -> None:
     """The attention view: all heads, or the one matrix that sums them up."""
     if choice.what == "head":
         attention_view(every_head(reading, view, choice), key="attention", owner=kept())
+        if said := say_shared(reading.config):
+            st.caption(said)
         return
     one = make_view(
         np.nan_to_num(view.weights), view.names, masked=view.masked | np.isnan(view.weights), names=[choice.title],

@@ -136,13 +136,28 @@ def heads_of(group: range) -> str:
     return f"head {group[0]}" if len(group) == 1 else f"heads {group[0]} to {group[-1]}"
 
 
+def groups_of(config: ModelConfig) -> list[range]:
+    """The heads that share their keys and values, group by group."""
+    together = config.n_heads // config.n_groups
+    return [range(first, first + together) for first in range(0, config.n_heads, together)]
+
+
+def say_shared(config: ModelConfig) -> str:
+    """Which heads of every layer share keys and values, in a sentence; "" where each has its own."""
+    if config.n_groups == config.n_heads:
+        return ""
+    return (
+        f"In every layer these heads ask the same keys and mix the same values: "
+        f"{'; '.join(map(heads_of, groups_of(config)))}. Each has queries of its own, and so weights of its own."
+    )
+
+
 def say_groups(config: ModelConfig, head: int) -> str:
     """Which heads have projections of their own, and which share those of keys and values."""
     if config.n_groups == config.n_heads:
         return "Every head has three of its own."
-    together = config.n_heads // config.n_groups
-    groups = [range(first, first + together) for first in range(0, config.n_heads, together)]
-    own = groups[head // together]
+    groups = groups_of(config)
+    own = groups[head // len(groups[0])]
     return (
         f"Every head has a W_q of its own; W_k and W_v are shared: **{heads_of(own)} ask the same keys and mix the "
         f"same values**, each with its own queries. The {config.n_heads} heads have {config.n_groups} "

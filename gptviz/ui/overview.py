@@ -13,6 +13,7 @@ from gptviz.figures.thumbnail import thumbnail
 from gptviz.ui import models
 from gptviz.ui.address import kept
 from gptviz.ui.component import component
+from gptviz.ui.head_words import say_shared
 from gptviz.ui.show import escape, literal
 from gptviz.view import TraceSource
 
@@ -34,6 +35,8 @@ def head_wall(reading: Reading, page: str) -> None:
     shown, t = weights.shape[-1], len(reading.tokens)
     if shown < t:
         st.caption(f"Shown: the last {shown} of {t} tokens.")
+    if said := say_shared(reading.config):
+        st.caption(said)
 
 
 def is_head(picked: object, n_layers: int, n_heads: int) -> bool:

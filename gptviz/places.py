@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+FIRST_MODELS = ("gpt-stories", "transformer-deu-eng")  # each the first of its kind: what the app begins with
 PAGES = {  # URL path of a page -> the names that it shows; those of "" are shared by pages
     "": ("layer", "head", "recording", "chat"),
     "tokens": ("emb_token", "emb_stage", "emb_dims", "emb_unit"),

@@ -65,7 +65,8 @@ def test_what_is_not_here_is_said_before_anything_is_written(
     file = tmp_path / "talk.yaml"
     file.write_text("scenes:\n- page: attention\n- page: attention\n  model: no-such\n", encoding="utf-8")
     assert main(["lecture", str(file), "--html", str(tmp_path / "out.html")]) == 2
-    assert "scene 2 (line 3): the model 'no-such' is not installed" in capsys.readouterr().err
+    said = "talk.yaml: line 4: scene 2: expected a model that is installed (gpt-stories, gpt-small), found 'no-such'"
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "out.html").exists()
 
 

@@ -128,17 +128,20 @@ def test_a_model_of_the_wrong_kind_and_a_step_that_nobody_recorded_are_named() -
     )
     found = lecture.check(talk)
     assert len(found) == 3
-    assert "scene 1 (line 2): expected a model for the page attention (gpt-" in found[0] and "another kind" in found[0]
-    assert "scene 2 (line 4): expected a model for the page translate (transformer-deu-eng)" in found[1]
-    assert "scene 3 (line 6): " in found[2] and "expected a recorded step of 'gpt-small'" in found[2]
+    assert found[0] == (
+        "lecture: line 3: scene 1: expected a model of the kind gpt for the page attention (gpt-stories, gpt-small), "
+        "found transformer-deu-eng, of another kind; name one of those"
+    )
+    assert "lecture: line 5: scene 2: expected a model of the kind transformer for the page translate (tr" in found[1]
+    assert found[2].startswith("lecture: line 7: scene 3: expected a recorded step of 'gpt-small', found '55'; of: 0,")
 
 
 def test_a_scene_without_a_model_needs_one_of_its_kind(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTVIZ_CHECKPOINTS", str(tiny_folder.parent))
     found = lecture.check(lecture.read("scenes:\n- page: translate\n- page: attention\n- page: train\n"))
     assert found == [
-        "scene 1 (line 2): expected a model of the kind transformer for the page translate, found none installed; "
-        "install one"
+        "lecture: line 2: scene 1: expected a model of the kind transformer for the page translate, found none "
+        "installed; get one on the page Models, or with python -m gptviz get"
     ]
 
 
@@ -150,7 +153,7 @@ def test_a_thousand_laughs_take_no_memory() -> None:
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"title: \xff")
-    with pytest.raises(LectureError, match=r"a.yaml: expected text in UTF-8, found byte 0xff"):
+    with pytest.raises(LectureError, match=r"a.yaml: line 1: expected text in UTF-8, found byte 0xff at 7"):
         lecture.read_file(tmp_path / "a.yaml")
 
 
@@ -176,9 +179,9 @@ def test_what_is_not_here_is_named(tiny_folder: Path, monkeypatch: pytest.Monkey
         "scenes:\n- page: attention\n  model: tiny\n  layer: 3\n- page: attention\n  model: smollm2-135m\n"
     )
     assert lecture.check(talk) == [
-        "scene 1 (line 2): expected a layer from 0 to 2 of tiny, found 3",
-        "scene 2 (line 5): the model 'smollm2-135m' is not installed; python -m gptviz get smollm2-135m, "
-        "or name another",
+        "lecture: line 4: scene 1: expected a layer from 0 to 2 of tiny, found 3; say one of those, or another model",
+        "lecture: line 6: scene 2: expected a model that is installed (tiny), found 'smollm2-135m'; name one of those, "
+        "or python -m gptviz get smollm2-135m",
     ]
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gptviz
 from gptviz import export, lecture, pictures
+from gptviz.lecture.checking import in_turn
 from gptviz.places import TRANSFORMER_PAGES
 from gptviz.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
     from gptviz.lecture import Lecture, Scene
 
-FIRST = {False: ("gpt-stories", "My dog has fleas"), True: ("transformer-deu-eng", "Ich habe Hunger.")}  # of the app
+FIRST = {False: ("gpt", "My dog has fleas"), True: ("transformer", "Ich habe Hunger.")}  # kind and sentence of the app
 SLIDE = 13.333, 7.5  # inches
 PICTURE = 0.6, 1.75, 12.1, 5.0  # left, top, width and height of the room for the picture
 PAGE = """<!doctype html>
@@ -72,10 +73,10 @@ def slides(talk: Lecture) -> Iterator[Slide]:
         ValueError: before the first one, if a scene asks for what is not here.
     """
     if problems := lecture.check(talk):
-        raise ValueError("; ".join(problems))
+        raise ValueError("\n".join(problems))
     for number, scene in enumerate(talk.scenes, 1):
-        name, text = FIRST[scene.page in TRANSFORMER_PAGES]
-        model, text = gptviz.load(scene.model or name), scene.text or text
+        kind, text = FIRST[scene.page in TRANSFORMER_PAGES]
+        model, text = gptviz.load(scene.model or in_turn(kind)[0]), scene.text or text
         known = scene.page in pictures.DRAWN and not pictures.other_picture(scene.page, scene.settings)
         picture = pictures.draw(scene.page, model, text, scene.settings) if known else None
         source = provenance(model, text, scene.settings, scene.link())

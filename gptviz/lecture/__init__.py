@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gptviz.lecture.checking import check, examine, examine_bytes
 from gptviz.lecture.reading import LectureError, read, read_file
-from gptviz.lecture.scene import Lecture, Scene, check, scene_of
+from gptviz.lecture.scene import Lecture, Scene, scene_of
 from gptviz.lecture.writing import write
 
-__all__ = ["Lecture", "LectureError", "Scene", "check", "read", "read_file", "scene_of", "shipped", "write"]
+__all__ = [
+    "Lecture", "LectureError", "Scene", "check", "examine", "examine_bytes", "read", "read_file", "scene_of", "shipped",
+    "write",
+]  # fmt: skip
 
 SHIPPED = Path(__file__).parent / "shipped"
 

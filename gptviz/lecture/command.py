@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gptviz.console import printable
 
 if TYPE_CHECKING:
     from gptviz.export.deck import Slide
-    from gptviz.lecture import Lecture
+    from gptviz.lecture import Lecture, Scene
 
 
 def add_lecture_parser(commands: argparse._SubParsersAction) -> None:
@@ -42,18 +44,28 @@ def lecture_command(args: argparse.Namespace) -> None:
         for name, talk in talks.items():
             print(f"{name:<34}{len(talk.scenes):>3} scenes  {talk.title}")
         return
-    talk = lecture.read_file(lecture.shipped().get(args.lecture) or Path(args.lecture))
-    if problems := lecture.check(talk):
-        raise ValueError("; ".join(problems))
+    path = lecture.shipped().get(args.lecture) or Path(args.lecture)
+    talk, wrong = lecture.examine(path)
+    if len(wrong) > 1:  # a line each: what follows is the one line that ends every command that fails
+        print("\n".join(map(printable, wrong)), file=sys.stderr)
+        raise ValueError(f"{path.name}: expected a lecture that can be shown here, found what is told above")
+    if wrong or talk is None:
+        raise ValueError(*wrong)
     if args.html or args.pptx:
         save(talk, args)
     elif args.json:
-        scenes = [asdict(scene) | {"settings": dict(scene.settings), "link": scene.link()} for scene in talk.scenes]
+        scenes = list(map(parts_of, talk.scenes))
         print(json.dumps({"title": talk.title, "author": talk.author, "scenes": scenes}, ensure_ascii=False))
     else:
         print(talk.title)
         for number, scene in enumerate(talk.scenes, 1):
             print(f"{number:>3}  {scene.title}\n     {scene.caption}\n     {scene.link()}")
+
+
+def parts_of(scene: Scene) -> dict[str, Any]:
+    """A scene as JSON has it: its parts, without where in the file each stands, and its link."""
+    parts = {name: value for name, value in asdict(scene).items() if name != "lines"}
+    return parts | {"settings": dict(scene.settings), "link": scene.link()}
 
 
 def save(talk: Lecture, args: argparse.Namespace) -> None:

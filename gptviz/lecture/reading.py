@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import yaml
 
 from gptviz.lecture.scene import SHARED, Lecture, Scene
-from gptviz.lecture.values import expected
+from gptviz.lecture.values import ON_AT_FIRST, SWITCHES, expected
 from gptviz.places import PAGES
 
 MOST_SCENES = 200
@@ -30,16 +31,28 @@ SHORT = {  # what a scene may say -> the name in the link, of pages that have it
     "step": ("lapse_step", "pair_step", "step"),
     "temperature": ("next_temperature", "pair_temperature"),
     "seed": ("next_seed", "pair_seed"),
+    "top_k": ("next_top_k",),
+    "top_p": ("next_top_p",),
     "unmasked": ("head_unmasked",),
     "unscaled": ("head_unscaled",),
     "view": ("view", "mask_view", "translate_view", "encoder_view"),
 }
-WORDS = {"true": "true", "yes": "true", "on": "true", "false": "", "no": "", "off": ""}
+WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 STARTS_AT_ZERO = ("layer", "head")
 
 
 class LectureError(ValueError):
-    """A lecture that cannot be read."""
+    """A lecture that cannot be read.
+
+    Args:
+        mistakes: a line of text each; the message has no more than `MOST_TOLD` of them.
+        scenes: what could be read nevertheless, by their numbers, from 1.
+    """
+
+    def __init__(self, mistakes: list[str], scenes: Mapping[int, Scene] = MappingProxyType({})) -> None:
+        super().__init__("\n".join(in_part(mistakes)))
+        self.mistakes = mistakes
+        self.scenes = scenes
 
 
 def read_file(path: Path) -> Lecture:
@@ -49,13 +62,29 @@ def read_file(path: Path) -> Lecture:
         LectureError: for what `read` refuses, a file that is too large, and one that is no text.
         OSError: for a file that cannot be opened.
     """
+    return read(text_of(bytes_of(path), path.name), path.name)
+
+
+def bytes_of(path: Path) -> bytes:
+    """What a file holds, unless it is too large for a lecture."""
     if path.stat().st_size > 4 * MOST_SIGNS:
-        raise LectureError(f"{path.name}: expected at most {MOST_SIGNS:,} signs, found {path.stat().st_size:,} bytes")
+        size = path.stat().st_size
+        raise LectureError([f"{path.name}: expected at most {MOST_SIGNS:,} signs, found {size:,} bytes; split it"])
+    return path.read_bytes()
+
+
+def text_of(data: bytes, name: str) -> str:
+    """The text of a file called `name`.
+
+    Raises:
+        LectureError: for what is no text, with its line.
+    """
     try:
-        return read(path.read_text(encoding="utf-8"), path.name)
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise LectureError(f"{path.name}: expected text in UTF-8, found byte {error.object[error.start]:#04x} at "
-                           f"{error.start:,}; save it as UTF-8") from None  # fmt: skip
+        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        said = f"expected text in UTF-8, found byte {byte:#04x} at {error.start:,}; save it as UTF-8"
+        raise LectureError([f"{name}: line {line}: {said}"]) from None
 
 
 def read(text: str, name: str = "lecture") -> Lecture:
@@ -68,15 +97,15 @@ def read(text: str, name: str = "lecture") -> Lecture:
         LectureError: with each line that is wrong, what was found there, and what was expected; a line of text each.
     """
     if len(text) > MOST_SIGNS:
-        raise LectureError(f"{name}: expected at most {MOST_SIGNS:,} signs, found {len(text):,}")
+        raise LectureError([f"{name}: expected at most {MOST_SIGNS:,} signs, found {len(text):,}; split it"])
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""
-        raise LectureError(f"{name}:{where} expected YAML, found: {getattr(error, 'problem', error)}") from None
+        raise LectureError([f"{name}:{where} expected YAML, found: {getattr(error, 'problem', error)}"]) from None
     except RecursionError:
-        raise LectureError(f"{name}: expected a list of scenes, found lists within lists without end") from None
+        raise LectureError([f"{name}: expected a list of scenes, found lists within lists without end"]) from None
     return Reader(name).lecture(root)
 
 
@@ -86,11 +115,12 @@ class Reader:
     def __init__(self, name: str) -> None:
         self.name = name
         self.mistakes: list[str] = []
+        self.scenes: dict[int, Scene] = {}  # by their numbers, from 1
 
     def fail(self, node: yaml.Node | None, expected: str, found: str) -> NoReturn:
         """Complain about a node."""
         where = f" line {node.start_mark.line + 1}:" if node is not None else ""
-        raise LectureError(f"{self.name}:{where} expected {expected}, found {found}")
+        raise LectureError([f"{self.name}:{where} expected {expected}, found {found}"])
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
@@ -98,15 +128,12 @@ class Reader:
         try:
             yield
         except LectureError as error:
-            self.mistakes.append(str(error))
+            self.mistakes += error.mistakes
 
     def tell(self) -> None:
         """Raise what was noted, in the order of the lines, if anything was."""
-        self.mistakes.sort(key=line_of)
-        if more := len(self.mistakes) - MOST_TOLD:
-            self.mistakes[MOST_TOLD:] = [f"and {more} more"] * (more > 0)
         if self.mistakes:
-            raise LectureError("\n".join(self.mistakes))
+            raise LectureError(in_order(self.mistakes), self.scenes)
 
     def lecture(self, root: yaml.Node | None) -> Lecture:
         """The whole file."""
@@ -130,12 +157,11 @@ class Reader:
             theme = self.text(parts.get("theme"))
             if theme not in THEMES:
                 self.fail(parts["theme"], "contrast, or no theme: the app’s menu has light and dark", repr(theme))
-        scenes = []
-        for node in listed.value:
+        for number, node in enumerate(listed.value, 1):
             with self.noting():
-                scenes.append(self.scene(node))
+                self.scenes[number] = self.scene(node)
         self.tell()
-        return Lecture(title, tuple(scenes), author, theme)
+        return Lecture(title, tuple(self.scenes.values()), author, theme, self.name)
 
     def scene(self, node: yaml.Node) -> Scene:
         """One scene."""
@@ -148,17 +174,20 @@ class Reader:
         if page not in PAGES:
             self.fail(parts["page"], "a page" + close(page, [p for p in PAGES if p]), repr(page))
         settings: dict[str, str] = {}
+        lines = {key: value.start_mark.line + 1 for key, value in parts.items()}
         for key, value in parts.items():
             if key not in OF_A_SCENE:
                 with self.noting():
-                    settings |= self.setting(page, key, value)
+                    said = self.setting(page, key, value)
+                    settings |= said
+                    lines |= dict.fromkeys(said, lines[key])
         given = dict.fromkeys(("model", "title", "caption", "note", "sentence"), "")
         for key in given:
             with self.noting():
                 given[key] = self.text(parts.get(key), key)
         return Scene(
             page, given["model"], given["sentence"], settings, given["title"], given["caption"], given["note"],
-            node.start_mark.line + 1,
+            node.start_mark.line + 1, lines,
         )  # fmt: skip
 
     def setting(self, page: str, key: str, node: yaml.Node) -> dict[str, str]:
@@ -168,7 +197,8 @@ class Reader:
         name = key if key in own else next((n for n in SHORT.get(key, ()) if n in own), None)
         if name is None:
             self.fail(node, f"something that the page {page or 'home'} has" + close(key, [*own, *SHORT]), repr(key))
-        value = WORDS.get(value.lower(), value)
+        if name in SWITCHES:
+            value = WORDS.get(value.lower(), value)
         if name == "head" and "." in value:
             layer, _, head = value.partition(".")
             return {"layer": self.whole(node, layer, "layer"), "head": self.whole(node, head, "head")}
@@ -176,6 +206,8 @@ class Reader:
             value = self.whole(node, value, name)
         if value and (should := expected(name, value)):
             self.fail(node, f"{key} as {should}", repr(value[:40]))
+        if value == "false" and name not in ON_AT_FIRST:
+            value = ""
         return {name: value} if value else {}
 
     def whole(self, node: yaml.Node, value: str, what: str) -> str:
@@ -209,6 +241,17 @@ class Reader:
         if len(value) > LONGEST.get(what, 8000):
             self.fail(node, f"at most {LONGEST.get(what, 8000):,} signs", f"{len(value):,}")
         return value if what == "sentence" else value.strip()
+
+
+def in_order(mistakes: list[str]) -> list[str]:
+    """Mistakes in the order of their lines."""
+    return sorted(mistakes, key=line_of)
+
+
+def in_part(mistakes: list[str]) -> list[str]:
+    """The first `MOST_TOLD` mistakes, and how many more there are."""
+    more = len(mistakes) - MOST_TOLD
+    return [*mistakes[:MOST_TOLD], f"and {more:,} more"] if more > 0 else mistakes
 
 
 def line_of(mistake: str) -> int:

@@ -47,8 +47,7 @@ def choose() -> None:
         return
     from gptviz import lecture
 
-    for said in lecture.check(chosen):
-        st.warning(literal(said), icon=":material/deployed_code_alert:")
+    say_missing(lecture.check(chosen))
     st.caption(
         f"{literal(chosen.title)}: {len(chosen.scenes)} scenes. The arrow keys, Page Up and Page Down turn them."
     )
@@ -60,6 +59,15 @@ def choose() -> None:
         st.button("Edit a copy", icon=":material/edit:", key="lecture_edit", on_click=edit, args=(chosen,))
         st.download_button("Save as YAML", lecture.write(chosen), f"{name}.yaml", key="lecture_saved")
         save_slides(chosen, name, "lecture")
+
+
+def say_missing(wrong: list[str]) -> None:
+    """What of a lecture cannot be shown here, in one box; it can be presented all the same, and each scene says so."""
+    from gptviz.lecture.reading import in_part
+
+    if wrong:
+        said = lines("\n".join(in_part(wrong)))
+        st.warning(f"Not all of it can be shown here.  \n{said}", icon=":material/deployed_code_alert:")
 
 
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
@@ -99,11 +107,12 @@ def upload() -> None:
     from gptviz import lecture
 
     name = given.name.rpartition(".")[0][:80] or MY_LECTURE
-    try:
-        stage.own_lectures()[name] = lecture.read(given.getvalue().decode("utf-8"), given.name)
-    except ValueError as error:  # a wrong encoding, too
-        st.error(f"This is no lecture yet.  \n{lines(str(error))}", icon=":material/broken_image:")
+    talk, wrong = lecture.examine_bytes(given.getvalue(), given.name)
+    if talk is None:
+        st.error("This is no lecture yet.  \n" + lines("\n".join(wrong)), icon=":material/broken_image:")
         return
+    stage.own_lectures()[name] = talk
+    say_missing(wrong)
     st.button(f"Present {literal(name)}", key="lecture_uploaded", on_click=stage.present, args=(name,))
 
 

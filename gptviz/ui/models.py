@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import gptviz
 from gptviz import folder as folders
 from gptviz import formats
+from gptviz.places import FIRST_MODELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from gptviz.gpt import GPT
     from gptviz.seq2seq import Transformer
 
-DEFAULTS = ("gpt-stories", "transformer-deu-eng")  # come first among those of their kind
 TRACE_BYTES = 256 * 2**20  # what all kept traces together may take
 
 
 def names(kind: str = "gpt") -> list[str]:
     """The models of a kind under checkpoints/, the default one first. Reads nothing but their configs."""
-    return sorted(folders.available(kind), key=lambda name: name not in DEFAULTS)
+    return sorted(folders.available(kind), key=lambda name: name not in FIRST_MODELS)
 
 
 def unreadable() -> dict[str, str]:

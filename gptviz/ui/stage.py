@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from gptviz.lecture import Lecture, Scene
 
-LONGEST_FILE = 1_000_000  # bytes of a lecture on the command line
 bar = component("gptviz_stage", ["busy", "stage"], ["stage"])
 notes_window = component("gptviz_notes", ["stage_notes"], ["stage"])
 
@@ -81,9 +80,7 @@ def find(name: str) -> Lecture:
     path = asked if asked and asked.stem == name else lecture.shipped().get(name)
     if path is None:
         raise ValueError(f"expected one of {', '.join(names())}, found {name[:80]!r}; choose one on the page Lectures")
-    if path.stat().st_size > LONGEST_FILE:
-        raise ValueError(f"expected at most {LONGEST_FILE:,} bytes in {path.name}, found {path.stat().st_size:,}")
-    return lecture.read(path.read_text(encoding="utf-8"), path.name)
+    return lecture.read_file(path)
 
 
 # Going to a scene -----------------------------------------------------------------------------------------------------

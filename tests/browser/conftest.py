@@ -76,13 +76,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(log: Path, **environment: str) -> Iterator[str]:
-    """`streamlit run app.py` on a free port, with these variables besides our own; gives its address."""
+def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """`streamlit run app.py` on a free port, with these arguments and variables besides our own; gives its address."""
     address = f"http://localhost:{free_port()}"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log.open("w", encoding="utf-8") as out:
         running = subprocess.Popen(
-            [*command, "--server.port", address.rpartition(":")[2]],
+            [*command, "--server.port", address.rpartition(":")[2], *arguments],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=out,

@@ -6,7 +6,7 @@ const KEYS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
 const SWIPE = 80; // pixels to the side
 const TYPED = "input, textarea, select, [contenteditable=true]";
 const OWN_ARROWS = "[role=slider], [role=radio], [role=tab], [role=grid], [role=listbox], [data-testid^=stBidiComponent]";
-const CONTRAST = "data-gptviz-contrast"; // of the document: the style sheet of the page looks at it
+const CONTRAST = "data-gptviz-contrast"; // of the document, "light" or "dark": the style sheet of the page looks at it
 const PATIENCE = 3000; // milliseconds for Python to show another scene
 let insisting = 0; // the timer of what was said last
 let shown = null; // what the listeners of the window act on: the mount that was drawn last
@@ -19,12 +19,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     insist(shown.data.scene, () => setTriggerValue("go", to));
   };
   const leave = () => {
-    document.documentElement.removeAttribute(CONTRAST);
+    setContrast(false);
     globalThis.gptvizLecture = undefined;
     write({ lecture: null, scene: null });
     setTriggerValue("leave", true);
   };
-  if (globalThis.gptvizLecture !== data.lecture) document.documentElement.toggleAttribute(CONTRAST, data.contrast);
+  setContrast(globalThis.gptvizLecture === data.lecture ? hasContrast() : data.contrast);
   globalThis.gptvizLecture = data.lecture; // from then on the button decides
   shown = { data, go, leave, again: () => setTriggerValue("go", data.scene), parentElement };
   listen();
@@ -60,6 +60,8 @@ function draw() {
     made.setAttribute("aria-label", label);
     return made;
   };
+  const halves = button("◐", "High contrast", contrast);
+  halves.setAttribute("aria-pressed", String(hasContrast()));
   const jump = make("select", "", { onchange: (event) => go(Number(event.target.value)) });
   jump.setAttribute("aria-label", "Jump to a scene");
   jump.append(...scenes.map((each, i) => make("option", `${i + 1}  ${each.title}`, { value: i + 1 })));
@@ -73,7 +75,7 @@ function draw() {
     make("span", "", { className: "gap" }),
     button("Scene’s sentence", "Show the scene as the lecture has it", again),
     button("Notes", "Open the presenter’s window", notes),
-    button("◐", "High contrast", contrast),
+    halves,
     button("Full screen", "Full screen (f)", full),
     button("×", "Leave the lecture (Escape)", leave),
   );
@@ -98,7 +100,21 @@ function write(names) {
   if (url.href !== location.href) history.pushState(history.state, "", url);
 }
 
-const contrast = () => document.documentElement.toggleAttribute(CONTRAST);
+// High contrast ----------------------------------------------------------------------------------------------------------
+
+const hasContrast = () => document.documentElement.hasAttribute(CONTRAST);
+
+/** Black and white, whichever way round the page is now: components read colours as text, so each is written out. */
+function setContrast(on) {
+  const app = document.querySelector("[data-testid=stApp]");
+  if (on) document.documentElement.setAttribute(CONTRAST, getComputedStyle(app).colorScheme === "dark" ? "dark" : "light");
+  else document.documentElement.removeAttribute(CONTRAST);
+}
+
+function contrast() {
+  setContrast(!hasContrast());
+  shown.parentElement.querySelector("[aria-pressed]").setAttribute("aria-pressed", String(hasContrast()));
+}
 
 function notes() {
   const address = `${location.pathname}?lecture=${encodeURIComponent(shown.data.lecture)}&notes=1`;

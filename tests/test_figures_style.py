@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -121,3 +122,14 @@ def test_numbers_for_people_have_the_true_minus() -> None:
     assert style.minus("-1.5") == "−1.5"
     assert [style.scientific(value) for value in (1.5e-06, 2.1e17, 0)] == ["1.5·10⁻⁶", "2.1·10¹⁷", "0"]
     assert style.cell_texts(np.array([[-0.25, np.nan]]), "+.2f") == [["−0.25", ""]]
+
+
+def test_larger_letters_are_larger_wherever_they_are() -> None:
+    figure = heatmap(np.eye(2), [" a", " b"], [" a", " b"], title="eye")
+    before, after = figure.to_plotly_json(), style.enlarged(figure, 1.5).to_plotly_json()
+    sizes = re.compile(r"font'?: \{[^{}]*'size': ([\d.]+)")
+    was, now = (list(map(float, sizes.findall(str(each)))) for each in (before, after))
+    assert len(now) >= len(was) >= 3
+    assert Counter(1.5 * size for size in was) <= Counter(now) and min(now) == 1.5 * min(was)
+    assert figure.to_plotly_json() == before, "others see the same figure"
+    assert np.array_equal(after["data"][0]["z"], before["data"][0]["z"])

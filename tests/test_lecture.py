@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import gptviz
 from gptviz import lecture
 from gptviz.analysis.predictions import top
+from gptviz.exhibits import EXHIBITS
 from gptviz.lecture import Lecture, LectureError, Scene, reading, values
 from gptviz.places import PAGES, TRANSFORMER_PAGES
 from gptviz.sampling import softmax
@@ -21,8 +22,10 @@ from tests.page_helpers import open_page
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).map(str.strip)
 SETTINGS = st.dictionaries(st.sampled_from(["layer", "head"]), st.integers(0, 99).map(str))
-SCENES = st.builds(
-    Scene, st.sampled_from(["attention", "next-token", "translate"]), WORDS, WORDS, SETTINGS, WORDS, WORDS, WORDS
+SCENES = st.sampled_from(["attention", "next-token", "translate"]).flatmap(
+    lambda page: st.builds(
+        Scene, st.just(page), WORDS, WORDS, SETTINGS, WORDS, WORDS, WORDS, st.sampled_from(["", *EXHIBITS[page]])
+    )
 )
 LECTURES = st.builds(
     Lecture,
@@ -66,6 +69,8 @@ def test_what_is_written_is_read_back(talk: Lecture) -> None:
         ("scenes:\n- page: next-token\n  seed: -1", "seed as a whole number from 0 to 2,147,483,647, found '-1'"),
         ("scenes:\n- page: time-lapse\n  step: last", "expected step as a whole number from 0, found 'last'"),
         ("scenes:\n- page: inside-head\n  unmasked: maybe", "expected unmasked as true or false, found 'maybe'"),
+        ("scenes:\n- page: beam-search\n  show: bush", "expected show as one of tree, candidates, found 'bush'"),
+        ("scenes:\n- page: train\n  show: tree", "expected show as nothing: train is shown as it is, found 'tree'"),
         ("scenes:\n- page: beam-search\n  beam: 9", "expected beam as a whole number from 1 to 8, found '9'"),
         ("x" * 1_000_001, "expected at most 1,000,000 signs, found 1,000,001"),
         ("[" * 50_000, "expected"),

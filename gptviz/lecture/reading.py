@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import yaml
 
+from gptviz.exhibits import EXHIBITS
 from gptviz.lecture.scene import SHARED, Lecture, Scene
 from gptviz.lecture.values import ON_AT_FIRST, SWITCHES, expected
 from gptviz.places import PAGES
@@ -26,7 +27,7 @@ LONGEST = {"title": 200, "caption": 400, "note": 5000, "sentence": 8000}
 MOST_TOLD = 20  # mistakes of one file
 THEMES = ("", "contrast")  # light and dark are the visitor's own, in Streamlit's menu
 OF_A_LECTURE = ("title", "author", "theme", "scenes")
-OF_A_SCENE = ("page", "model", "sentence", "title", "caption", "note")
+OF_A_SCENE = ("page", "model", "sentence", "show", "title", "caption", "note")
 SHORT = {  # what a scene may say -> the name in the link, of pages that have it
     "step": ("lapse_step", "pair_step", "step"),
     "temperature": ("next_temperature", "pair_temperature"),
@@ -181,14 +182,24 @@ class Reader:
                     said = self.setting(page, key, value)
                     settings |= said
                     lines |= dict.fromkeys(said, lines[key])
-        given = dict.fromkeys(("model", "title", "caption", "note", "sentence"), "")
+        given = dict.fromkeys(("model", "title", "caption", "note", "sentence", "show"), "")
         for key in given:
             with self.noting():
                 given[key] = self.text(parts.get(key), key)
+        with self.noting():
+            given["show"] = self.exhibit(page, parts.get("show"))
         return Scene(
             page, given["model"], given["sentence"], settings, given["title"], given["caption"], given["note"],
-            node.start_mark.line + 1, lines,
+            given["show"], node.start_mark.line + 1, lines,
         )  # fmt: skip
+
+    def exhibit(self, page: str, node: yaml.Node | None) -> str:
+        """What of its page a scene puts first."""
+        name, here = self.text(node), EXHIBITS[page]
+        if name and name not in here:
+            there = f"one of {', '.join(here)}" if here else f"nothing: {page} is shown as it is"
+            self.fail(node, f"show as {there}", repr(name[:40]))
+        return name
 
     def setting(self, page: str, key: str, node: yaml.Node) -> dict[str, str]:
         """What a scene says besides, by the names of a link."""

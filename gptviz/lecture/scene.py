@@ -21,6 +21,7 @@ class Scene:
         model, text: empty for what the app begins with.
         settings: what else a link to the page says, as text by its name; layer and head count from 0.
         title, caption: for the room; note: for the speaker alone.
+        show: what of the page stands first, a name of `gptviz.exhibits`; empty for the page's first.
         line: of the file, from 1; 0 for what was built in the app.
         lines: of what it says: name -> line, where that is not the line of the scene.
     """
@@ -32,6 +33,7 @@ class Scene:
     title: str = ""
     caption: str = ""
     note: str = ""
+    show: str = ""
     line: int = field(default=0, compare=False)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 

@@ -28,7 +28,7 @@ def write(lecture: Lecture) -> str:
 def parts_of(scene: Scene) -> dict[str, str]:
     """What a file says of a scene, what is empty left out."""
     named = {"page": scene.page or "home", "model": scene.model, "sentence": scene.text}
-    texts = {"title": scene.title, "caption": scene.caption, "note": scene.note}
+    texts = {"show": scene.show, "title": scene.title, "caption": scene.caption, "note": scene.note}
     return {
         name: str(value) for name, value in (named | dict(scene.settings) | texts).items() if value or name == "page"
     }

@@ -98,10 +98,11 @@ def largest(*arrays: np.ndarray) -> float:
 def show_stage(view: View) -> None:
     """The stage as its matrices, with its formula and what it does, in words."""
     stages = list(stages_of(view.reading.config))
-    st.subheader(f"{stages.index(view.stage) + 1} of {len(stages)}: {title_of(view)}", anchor="stage")
-    st.latex(formula_of(view))
-    st.markdown(say_stage(view))
-    SHOW[view.stage](view)
+    with st.container(key="head_now"):
+        st.subheader(f"{stages.index(view.stage) + 1} of {len(stages)}: {title_of(view)}", anchor="stage")
+        st.latex(formula_of(view))
+        st.markdown(say_stage(view))
+        SHOW[view.stage](view)
 
 
 def tall(view: View, values: np.ndarray, name: str, limit: float | None = None, marked: tuple = ()) -> None:

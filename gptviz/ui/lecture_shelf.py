@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from gptviz.exhibits import EXHIBITS
 from gptviz.ui import stage
 from gptviz.ui.show import escape, literal
 
@@ -203,6 +204,10 @@ def one_scene(at: int, scene: Scene) -> None:
         for what, box in (("title", st.text_input), ("caption", st.text_area), ("note", st.text_area)):
             key = f"draft_{what}_{mark}"
             box(what.capitalize(), getattr(scene, what), key=key, on_change=keep_words, args=(at, what, key))
+        if len(shown := list(EXHIBITS.get(scene.page, ()))) > 1:
+            key = f"draft_show_{mark}"
+            at_first = shown.index(scene.show) if scene.show in shown else 0
+            st.selectbox("Shown first", shown, at_first, key=key, on_change=keep_words, args=(at, "show", key))
         with st.container(horizontal=True, gap="small"):
             act("Up", at > 0, f"draft_up_{mark}", move, at, -1)
             act("Down", at + 1 < len(draft()), f"draft_down_{mark}", move, at, 1)

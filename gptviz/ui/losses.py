@@ -64,7 +64,7 @@ def show_targets(reading: Reading, losses: Losses) -> None:
     tinted = ("target", "−ln p, nats")
     body = "".join(table_row(name, cells, tints if name in tinted else None) for name, cells in rows.items())
     table = f'<table class="gptviz-targets" style="border-collapse:collapse">{body}</table>'
-    st.html(f'<div class="gptviz-sideways">{table}</div>')
+    st.container(key="loss_row").html(f'<div class="gptviz-sideways">{table}</div>')
 
 
 def table_row(name: str, cells: Sequence[str | None], tints: list[str] | None) -> str:

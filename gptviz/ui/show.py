@@ -11,11 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from gptviz.figures.style import ink_labels, visible
+from gptviz.figures.style import enlarged, ink_labels, visible
 from gptviz.ui.component import ASSETS
 
 ICON, WORDMARK = (str(ASSETS / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
+ON_STAGE = 1.3  # how much larger letters are for a room
 PLACES = 4  # after the point, in tables; their CSV files have all
 
 
@@ -35,6 +36,8 @@ def literal(text: str) -> str:
 def plot(fig: go.Figure, key: str) -> None:
     """A figure in the width of its place, to be saved under the name `key`."""
     offer(key, fig)
+    if st.session_state.get("stage"):
+        fig = enlarged(fig, ON_STAGE)
     st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=chart_config(key))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from gptviz import folder as folders
+from gptviz.exhibits import keys_of
 from gptviz.places import TRANSFORMER_PAGES
 from gptviz.ui import models
 from gptviz.ui.address import kept
@@ -23,7 +24,7 @@ from gptviz.ui.controls import BOXES, Box, is_snapshot
 from gptviz.ui.show import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gptviz.lecture import Lecture, Scene
 
@@ -194,6 +195,7 @@ def draw(lecture: Lecture, place: Place) -> None:
     """The bar of a scene, and a page without sidebar, toolbar and the lesson's own heading."""
     scene = lecture.scenes[place.scene - 1]
     st.html(ASSETS / "stage_page.css")
+    st.html(put_first(keys_of(scene.page, scene.show)))
     bar(
         key="stage_bar",
         data={
@@ -208,6 +210,21 @@ def draw(lecture: Lecture, place: Place) -> None:
         on_go_change=go,
         on_leave_change=leave,
     )
+
+
+def put_first(keys: Sequence[str]) -> str:
+    """The style with which these elements of a page stand above all others of it, as wide as the page."""
+    if not keys:
+        return "<style></style>"
+    these = ", ".join(f".st-key-{key}" for key in keys)
+    row, column = '[data-testid="stHorizontalBlock"]', '[data-testid="stColumn"]'
+    label = '[data-testid="stMarkdown"] strong'  # of one of two pictures side by side, in bold
+    small = '[data-testid="stCaptionContainer"]'
+    return f"""<style>
+      [data-testid="stMain"] :is({these}, :has({these})) {{ order: -1; }}
+      {column}:has({these}) :has(> {label}):not(:has({small})) {{ order: -2; }}
+      {row}:has({these}) > {column}:not(:has({these})) {{ flex: 1 0 100%; }}
+      </style>"""
 
 
 def go() -> None:

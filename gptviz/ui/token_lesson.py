@@ -19,7 +19,7 @@ def show_lesson(reading: Reading) -> None:
     from gptviz.analysis import vectors as analysis
 
     view = v.pick_view(reading)
-    with st.expander("Tokens, ids and bytes", expanded=True, icon=":material/segment:"):
+    with st.container(key="emb_table"), st.expander("Tokens, ids and bytes", expanded=True, icon=":material/segment:"):
         table_with_csv(v.token_frame(reading.model.tokenizer, reading.trace), "tokens.csv", key="emb_tokens")
 
     st.header("The vectors", anchor="vectors")

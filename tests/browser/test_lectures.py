@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from gptviz import lecture
+from gptviz.exhibits import EXHIBITS, keys_of
 from tests.browser.visitor import Visitor
 
 CUT = """() => [...document.querySelectorAll('.st-key-stage_bar *, .stage *')].filter((e) =>
   e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflow !== 'visible').map((e) => e.className)"""
+
+
+IN_VIEW = """(these) => {  // what a scene shows begins above the middle, and most of it is seen
+  const boxes = [...document.querySelectorAll(these)].map((e) => e.getBoundingClientRect()).filter((box) => box.height);
+  const [top, bottom] = [Math.min(...boxes.map((b) => b.top)), Math.max(...boxes.map((b) => b.bottom))];
+  const seen = (Math.min(bottom, innerHeight) - top) / (bottom - top);
+  return boxes.length > 0 && top > 0 && top < 0.4 * innerHeight && seen > 0.6;
+}"""
 
 
 @pytest.mark.parametrize("name", lecture.shipped())
@@ -23,6 +32,8 @@ def test_every_scene_of_a_shipped_lecture_is_reached_by_keys(visitor: Visitor, n
         assert visitor.page.evaluate(CUT) == []
         assert not visitor.page.locator("[data-testid=stException]").count()
         visitor.settle()
+        first = ", ".join(f".st-key-{key}" for key in keys_of(scene.page, scene.show))
+        assert visitor.until(lambda css=first: visitor.page.evaluate(IN_VIEW, css), 10), f"{number} is out of sight"
         visitor.page.keyboard.press("PageDown" if number % 2 else "ArrowRight")
     visitor.page.keyboard.press("Escape")
     assert visitor.until(lambda: "lecture" not in visitor.query)
@@ -65,3 +76,14 @@ def test_a_swipe_turns_the_scenes_and_the_bar_has_its_looks(visitor: Visitor) ->
     page.keyboard.press("Escape")
     assert visitor.until(lambda: "lecture" not in visitor.query)
     assert not page.evaluate("document.documentElement.hasAttribute('data-gptviz-contrast')")
+
+
+WITH = {"next-token": {"next_ids": "300.301"}}  # page -> what a link has to say for all its exhibits to be there
+
+
+@pytest.mark.parametrize("page", [page for page in EXHIBITS if EXHIBITS[page]])
+def test_a_page_has_what_a_scene_can_put_first(visitor: Visitor, page: str) -> None:
+    visitor.open(page, **WITH.get(page, {}))
+    for name, keys in EXHIBITS[page].items():
+        here = visitor.page.locator(", ".join(f".st-key-{key}" for key in keys))
+        assert visitor.until(lambda these=here: these.count() > 0, 20), f"{page} has no {name}"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from tests.browser.conftest import PATIENCE
 from tests.browser.visitor import Visitor
 
 LEAST = 7  # to 1: WCAG 2.2, 1.4.6, for text on paper; 4.5 to 1, its 1.4.3, in a cell whose colour is a number
@@ -46,7 +42,7 @@ FAINT = """() => {
   for (const e of elements(document.body)) {
     const said = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim()).join(' ').trim();
     const [box, look] = [e.getBoundingClientRect(), getComputedStyle(e)];
-    const seen = e.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && box.width > 1 && box.height > 1;
+    const seen = e.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && box.width * box.height > 1;
     const off = chain(e).some((each) => each.matches(':disabled, [aria-disabled=true], script, style, option, title'));
     const inCell = e.closest('svg.cells, .bars');  // its colour is no background that the browser tells
     if (!said || !seen || off || inCell || /Material/.test(look.fontFamily)) continue;
@@ -58,8 +54,21 @@ FAINT = """() => {
     const coloured = Math.max(...ground) - Math.min(...ground) > 8 || e.closest('.gptviz-token');
     const where = chain(e).map((each) => each.dataset?.testid).find(Boolean);
     if (ratio < (coloured ? 4.5 : LEAST)) faint.push(
-      `${said.slice(0, 30)} (${e.tagName} in ${where}): ${ratio.toFixed(2)}, ${ink.map(Math.round)} on ${ground.map(Math.round)}`
+      `${said.slice(0, 30)} (${e.tagName} in ${where}): ${ratio.toFixed(2)}, ${ink} on ${ground.map(Math.round)}`
     );
   }
   return faint;
 }""".replace("LEAST", str(LEAST))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_high_contrast(visitor: Visitor, scheme: str) -> None:
+    visitor.page.emulate_media(color_scheme=scheme)
+    for scene in (3, 6, 11):  # the attention view, a stage inside a head, bars and sliders
+        visitor.open(lecture="attention-in-ten-minutes", scene=scene)
+        visitor.page.get_by_role("button", name="High contrast").click()
+        chosen = visitor.page.locator("html").get_attribute("data-gptviz-contrast")
+        assert chosen == scheme
+        assert visitor.until(lambda: visitor.page.evaluate(FAINT) == [], 5), visitor.page.evaluate(FAINT)
+        visitor.page.keyboard.press("Escape")
+        visitor.settle()

@@ -199,7 +199,8 @@ def load(
 ) -> AnyModel:
     """A model by its name under checkpoints/, or by the path of its folder.
 
-    A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, or hold a GGUF file, whose path will do, too.
+    A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, minGPT's, or hold a GGUF file, whose path
+    will do, too.
 
     Args:
         name: where both a model of that name and such a path exist, the name counts. "run:NAME" was trained in the

@@ -212,7 +212,8 @@ def check_understood(part: Path) -> None:
     if formats.format_of(part) is None and not (part / folders.CONFIG).is_file():
         found = ", ".join(sorted(path.name for path in part.iterdir() if path.name != SOURCE)[:8]) or "nothing"
         raise CheckpointError(
-            f"{part.name}: expected config.json with weights, a .gguf file, or nanoGPT's ckpt.pt, found {found}; "
+            f"{part.name}: expected config.json with weights, a .gguf file, nanoGPT's ckpt.pt, or minGPT's model.pt "
+            f"with its config.json, found {found}; "
             "choose a model"
         )
     config = folders.shape_of(part)

@@ -45,7 +45,7 @@ LONG = ROPE3 | {"rope_theta": 100.0}
         ("llama 3 key heads", {"architectures": "LlamaForCausalLM"}, "architectures"),
         ("llama 3 key heads", {"auto_map": {"AutoModelForCausalLM": "modeling.Own"}}, "auto_map"),
         ("llama 3 key heads", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope_scaling"),
-        ("linear", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "attention_factor": 2.0}}, ".*, .attention_f"),
+        ("linear", {"rope_parameters": {"rope_type": "linear", "factor": 2, "attention_factor": 2}}, "..*attention_f"),
         ("linear", {"rope_parameters": {"full_attention": {"rope_type": "linear"}}}, ".*, .full_attention"),
         ("linear", {"rope_parameters": {"rope_type": "linear", "type": "yarn", "factor": 2.0}}, "type: .*yarn"),
         ("llama 3.1", {"rope_parameters": LONG | {"factor": 1e400}}, "factor"),

@@ -28,7 +28,7 @@ READ = re.compile(
     r"config\.json|generation_config\.json|tokenizer(_config)?\.json|special_tokens_map\.json|added_tokens\.json|"
     r"tokenizer\.(tiktoken|model)|chat_template\.jinja|vocab\.json|merges\.txt|"
     r"(model|model-\d{5}-of-\d{5}|pytorch_model|pytorch_model-\d{5}-of-\d{5})\.(safetensors|bin)|"
-    r"(model\.safetensors|pytorch_model\.bin)\.index\.json|ckpt\.pt|meta\.pkl|[\w.+-]{1,120}\.gguf|"
+    r"(model\.safetensors|pytorch_model\.bin)\.index\.json|ckpt\.pt|model\.pt|meta\.pkl|[\w.+-]{1,120}\.gguf|"
     r"ATTRIBUTION\.md|LICEN[CS]E(\.txt|\.md)?|recipe\.toml|training\.csv|log\.csv",
     re.ASCII,
 )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from gptviz.config import GPTConfig
 from gptviz.folder import CheckpointError
+from gptviz.formats import gguf
 from gptviz.formats import hugging_face as reader
+from gptviz.gpt import GPT
+from tests import test_formats_gguf as gguf_tests
 from tests.test_formats_hugging_face import IDS, LLAMA, ROPE3, SHAPES, ours, random_reference, with_config
 
 
@@ -202,3 +207,102 @@ def test_parameters_in_a_pickle_are_read_as_numbers(tmp_path: Path) -> None:
     torch.save(dict(reference.named_parameters()), folder / "pytorch_model.bin")
     found = reader.read_weights(folder, reader.read_config(folder))
     assert not any(value.requires_grad for value in found.values())
+
+
+# GGUF files -----------------------------------------------------------------------------------------------------------
+
+
+def gguf_file(path: Path, metadata: dict, arch: str = "llama", **options: object) -> Path:
+    """A tiny model whose file says more of itself."""
+
+    def prepare(writer: object) -> None:
+        for key, value in metadata.items():
+            kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+            kinds.get(type(value), writer.add_array)(key, value)
+
+    return gguf_tests.write(path, gguf_tests.random_weights(), arch=arch, prepare=prepare, **options)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field"),
+    [
+        ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window: expected 0, or 64 tokens"),
+        ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}, "llama.rope.scaling.type"),
+        ({"llama.rope.scaling.attn_factor": 1.5}, "llama.'rope.scaling.attn_factor': expected 1.0"),
+        ({"llama.attention.causal": False}, "llama.'attention.causal': expected True"),
+        ({"llama.attn_logit_softcapping": 50.0}, "llama.'attn_logit_softcapping'"),
+        ({"llama.final_logit_softcapping": 30.0}, "llama.'final_logit_softcapping'"),
+        ({"llama.logit_scale": 0.1}, "llama.'logit_scale'"),
+        ({"llama.attention.scale": 0.1}, "llama.'attention.scale'"),
+        ({"llama.attention.clamp_kqv": 8.0}, "llama.'attention.clamp_kqv'"),
+        ({"llama.expert_count": 8}, "llama.'expert_count'"),
+        ({"llama.rope.dimension_sections": [4, 4, 0, 0]}, "llama.'rope.dimension_sections'"),
+        ({"llama.tensor_data_layout": "of my own"}, "llama.'tensor_data_layout'"),
+        ({"llama.attention.value_length": 4}, "llama.attention.value_length: expected 8"),
+        ({"split.count": 2}, "split.count"),
+        ({"general.type": "adapter"}, "general.type"),
+    ],
+)
+def test_a_gguf_file_that_says_more_is_refused_by_the_key(metadata: dict, field: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"a.gguf, {field}"):
+        gguf.read_config(gguf_file(tmp_path / "a.gguf", metadata))
+
+
+def test_keys_of_gguf_that_change_nothing_are_passed_over(tmp_path: Path) -> None:
+    plain = gguf.read_config(gguf_file(tmp_path / "a.gguf", {}))
+    same = {"llama.attention.sliding_window": 64, "llama.expert_count": 0, "llama.attention.causal": True}
+    same |= {"llama.attention.value_length": 8, "llama.rope.scaling.attn_factor": 1.0, "general.type": "model"}
+    same |= {"llama.vocab_size": 40, "llama.tensor_data_layout": "Meta AI original pth", "split.count": 1}
+    assert gguf.read_config(gguf_file(tmp_path / "b.gguf", same)) == plain
+
+
+@pytest.mark.parametrize(
+    ("metadata", "factor"),
+    [
+        ({"llama.rope.scaling.factor": 4.0}, 4.0),  # llama.cpp: a factor is linear where no type is named
+        ({"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}, 4.0),
+        ({"llama.rope.scale_linear": 2.0}, 2.0),  # its name in old files
+        ({"llama.rope.scale_linear": 2.0, "llama.rope.scaling.factor": 4.0}, 4.0),
+        ({"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0}, None),
+        ({"llama.rope.scaling.factor": 0.0}, None),
+    ],
+)
+def test_factors_of_gguf_without_a_type_are_linear(metadata: dict, factor: float | None, tmp_path: Path) -> None:
+    config = gguf.read_config(gguf_file(tmp_path / "a.gguf", metadata))
+    assert config.rotary_factors == (() if factor is None else (factor,) * 4)
+
+
+def test_factors_of_pairs_and_a_linear_one_are_multiplied(tmp_path: Path) -> None:
+    def prepare(writer: object) -> None:
+        writer.add_tensor("rope_freqs.weight", np.array([1, 2, 4, 8], dtype=np.float32))
+        writer.add_float32("llama.rope.scaling.factor", 3.0)
+
+    path = gguf_tests.write(tmp_path / "a.gguf", gguf_tests.random_weights(), prepare=prepare)
+    assert gguf.read_config(path).rotary_factors == (3.0, 6.0, 12.0, 24.0)
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen2"])
+def test_a_gguf_file_is_the_model_that_transformers_reads(arch: str, tmp_path: Path) -> None:
+    import transformers
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    def vocabulary(writer: object) -> None:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_list([f"t{i}" for i in range(40)])
+        writer.add_token_types([1] * 40)
+        writer.add_token_merges([])
+
+    config = GPTConfig.from_dict(gguf_tests.CONFIG.to_dict() | {"bias": "qkv" if arch == "qwen2" else "none"})
+    path = gguf_tests.write(tmp_path / "a.gguf", gguf_tests.random_weights(config), config, arch, prepare=vocabulary)
+    name = {"llama": "Llama", "qwen2": "Qwen2"}[arch]
+    values = load_gguf_checkpoint(path)["config"]
+    reference = getattr(transformers, f"{name}ForCausalLM")(getattr(transformers, f"{name}Config")(**values)).eval()
+    tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=reference)["tensors"]
+    reference.load_state_dict(tensors)
+    ours_of_it = GPT(gguf.read_config(path))
+    ours_of_it.load_state_dict(gguf.read_weights(path, ours_of_it.config))
+    ids = [1, 2, 3, 4, 9, 30, 7, 7]
+    with torch.no_grad():
+        expected = reference(torch.tensor([ids])).logits[0]
+    np.testing.assert_allclose(ours_of_it.trace(ids).logits, expected, rtol=1e-4, atol=1e-4)

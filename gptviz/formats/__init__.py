@@ -11,7 +11,13 @@ import json
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gptviz.character_tokenizer import CharacterTokenizer
+    from gptviz.config import GPTConfig
+    from gptviz.foreign_tokenizer import ForeignTokenizer
+    from gptviz.tokenizer import Tokenizer
 
 GGUF, HUGGING_FACE, NANOGPT, MINGPT = "gguf", "hugging_face", "nanogpt", "mingpt"
 NANOGPT_FILE, MINGPT_FILE = "ckpt.pt", "model.pt"
@@ -54,3 +60,25 @@ def read_config(config: Path) -> dict[str, Any]:
 def reader(name: str) -> ModuleType:
     """The room that reads a format."""
     return importlib.import_module(f"gptviz.formats.{name}")
+
+
+def read_vocabulary(path: Path, config: GPTConfig) -> ForeignTokenizer | CharacterTokenizer | Tokenizer:
+    """The vocabulary of a model in somebody else's format; `CheckpointError` where it has more ids than the model."""
+    from gptviz.folder import CheckpointError
+
+    tokenizer = reader(format_of(path)).read_tokenizer(path)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{path.name}: expected a vocabulary of at most {config.vocab_size} ids, as the config says, found "
+            f"{tokenizer.vocab_size}; use the vocabulary that the model was trained with"
+        )
+    return tokenizer
+
+
+def check(path: Path, config: GPTConfig) -> None:
+    """Raise `CheckpointError` unless a vocabulary and weights of the right shapes are there. Looks at no weight."""
+    from gptviz.checkpoint import empty_model
+
+    read_vocabulary(path, config)
+    if format_of(path) == HUGGING_FACE:  # of the others, the config follows from the weights, or they are read at once
+        empty_model(config, reader(HUGGING_FACE).shapes_of(path, config), path.name)

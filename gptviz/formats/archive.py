@@ -11,7 +11,6 @@ import re
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -35,7 +34,6 @@ READ = re.compile(
 SNAPSHOT = re.compile(r"\d{6}\.safetensors|config\.json|tokenizer\.tiktoken", re.ASCII)  # in snapshots/
 LEFT_OUT = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 SIGNATURES = {b"PK\x03\x04": ".zip", b"GGUF": ".gguf"}
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)  # RuntimeError: a password
 UPLOADED, LICENCE = "uploaded", "as its owner says"
 
 
@@ -96,7 +94,11 @@ def unpack(file: BinaryIO, into: Path) -> None:
                 (into / path).parent.mkdir(exist_ok=True)
                 with archive.open(member) as source, (into / path).open("wb") as target:
                     copy(source, target, member)
-    except DAMAGED as error:
+    except InstallError:
+        raise
+    except Exception as error:  # a damaged zip, and each of its ways to pack, may fail in any way
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
         raise InstallError(f"expected a sound zip file, found: {error}; pack it again, without a password") from error
 
 

@@ -70,6 +70,19 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
     Raises:
         CheckpointError: for a file that is missing, a tensor of another shape, or one that is not finite.
     """
+    found = collected(path, config, dtype, "cpu")
+    for name, value in found.items():
+        check_finite(value, f"{path.name}, {name}", remedy_for(dtype, "get the model again"))
+    return found
+
+
+def shapes_of(path: Path, config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of all weights by our names; raises as `read_weights` does, but looks at no number."""
+    return {name: tuple(value.shape) for name, value in collected(path, config, torch.float32, "meta").items()}
+
+
+def collected(path: Path, config: GPTConfig, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    """The weights by our names, not yet checked; on "meta" they have shapes alone."""
     tensors = open_tensors(path)
     names = bare_names(tensors, path.name)
     used: set[str] = {"lm_head.weight"} if config.tied else set()
@@ -100,20 +113,21 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
             )
         ours = "position_embedding.weight" if every == (GPT2_OUTSIDE["position_embedding.weight"],) else every[0]
         shape = (sum(rows), *first[1:]) if rows else first
-        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)))
+        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)), device=device)
+        if whole.is_meta:
+            return whole
         for part, place in zip(parts, whole.split(rows) if rows else [whole], strict=True):
             part.read_into(place)
         return whole
 
-    check_tied(config, get, names, path.name)
+    if device != "meta":
+        check_tied(config, get, names, path.name)
     found = gpt2_weights(config, get) if config.positions == "learned" else llama_weights(config, get, names)
     if more := sorted(set(names) - used):
         raise CheckpointError(
             f"{path.name}, {shortened(more[0])}: expected no such tensor, found {len(more)} of them; {CONFIG} is of "
             "another model"
         )
-    for name, value in found.items():
-        check_finite(value, f"{path.name}, {name}", remedy_for(dtype, "get the model again"))
     return found
 
 

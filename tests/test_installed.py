@@ -309,7 +309,8 @@ class Hub:
         self.files = {
             "config.json": json.dumps(GPT2).encode(), "vocab.json": json.dumps(symbols).encode(),
             "merges.txt": b"#version: 0.2", "model.safetensors": safetensors.torch.save(gpt2_weights()),
-            "pytorch_model.bin": pickled.getvalue(), "modeling.py": b"import os", "onnx/model.onnx": b"x", "README.md": b"x",
+            "pytorch_model.bin": pickled.getvalue(), "modeling.py": b"import os", "onnx/model.onnx": b"x",
+            "README.md": b"x",
         }  # fmt: skip
         self.failure: Exception | None = None
         self.fails_at = ""

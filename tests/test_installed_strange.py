@@ -15,6 +15,8 @@ from gptviz import fetch, installed
 from gptviz.folder import CheckpointError
 from gptviz.formats import archive
 from gptviz.installed import InstallError
+from tests.test_formats_mingpt import SMALL
+from tests.test_formats_mingpt import write as write_mingpt
 from tests.test_formats_nanogpt import write
 from tests.test_installed import Hub, nothing_is_left, remote, shelf  # noqa: F401  fixtures
 
@@ -82,3 +84,34 @@ def test_a_vocabulary_that_is_not_read_is_refused_before_the_weights_come(remote
     refused("someone/small", "vocabulary of at most 300 ids, as the config says, found 301")
     assert "model.safetensors" not in remote.asked
     assert nothing_is_left(shelf)
+
+
+def test_a_zip_of_mingpts_folder_is_installed(shelf: Path, tmp_path: Path) -> None:  # noqa: F811
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as file:
+        for path in write_mingpt(tmp_path / "chargpt", SMALL).iterdir():
+            file.write(path, f"chargpt/{path.name}")
+        file.writestr("chargpt/args.txt", "python chargpt.py")
+    archive.install(made, "chargpt")
+    (found,) = installed.installed()
+    assert (found.name, found.problem, found.config.activation) == ("chargpt", "", "gelu_tanh")
+    assert not (shelf / "chargpt" / "args.txt").exists()
+
+
+def test_every_damaged_folder_is_listed_with_what_is_wrong(shelf: Path, tmp_path: Path) -> None:  # noqa: F811
+    write_mingpt(shelf / "a", SMALL | {"n_head": None})
+    write_mingpt(shelf / "b", SMALL)
+    (shelf / "b" / "model.pt").write_bytes(b"\x80\x02")
+    write(shelf / "c")
+    (shelf / "c" / "ckpt.pt").write_bytes(b"PK\x03\x04")
+    for name, kind in {"d": "mamba", "e": "bert", "f": "llama"}.items():
+        (shelf / name).mkdir()
+        (shelf / name / "config.json").write_text(json.dumps({"model_type": kind}))
+    (shelf / "g").mkdir()
+    (shelf / "g" / "x.gguf").write_bytes(b"GGUF" + bytes(30))
+    found = {model.name: model.problem for model in installed.installed()}
+    said = {"a": "model, n_head", "b": "model.pt", "c": "ckpt.pt", "d": "'mamba'", "e": "'bert'", "f": "config.json, "}
+    said |= {"g": "x.gguf, version"}
+    assert set(found) == set("abcdefg")
+    assert all(words in found[name] for name, words in said.items())
+    assert "max_position_embeddings" in found["f"]

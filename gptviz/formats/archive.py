@@ -51,6 +51,7 @@ def install(file: BinaryIO, name: str) -> None:
         CheckpointError: for a model that is not understood. Nothing is kept then.
     """
     installed.check_free(name)
+    file.seek(0)
     start = file.read(4)
     file.seek(0)
     if start not in SIGNATURES:

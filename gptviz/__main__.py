@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import gptviz
 from gptviz import folder
-from gptviz.console import EXAMPLES, EXIT_CODES, Help, complaint, printable
+from gptviz.console import EXAMPLES, EXIT_CODES, Help, add_dtype_argument, complaint, notice_of_half, printable
 from gptviz.export_command import add_export_parser
 from gptviz.lecture.command import add_lecture_parser
 
@@ -147,10 +147,7 @@ def add_model_arguments(command: argparse.ArgumentParser, default: str = DEFAULT
         command.add_argument(
             "--chat", action="store_true", help="the text is a user's message in the model's chat template"
         )
-        command.add_argument(
-            "--dtype", choices=("auto", "float32", "float16", "bfloat16", "half"), help="what weights are kept in; "
-            "half: as the file has them, else float16; by default $GPTVIZ_DTYPE, else auto: float32 where it fits",
-        )  # fmt: skip
+        add_dtype_argument(command)
 
 
 def load_language_model(args: argparse.Namespace) -> LanguageModel:
@@ -161,10 +158,7 @@ def load_language_model(args: argparse.Namespace) -> LanguageModel:
             f"expected a model that goes on from a text, found {model.name}, which translates; "
             "use python -m gptviz translate, or another --model"
         )
-    from gptviz.half import half_dtype, name_of
-
-    if (kept := half_dtype(model.gpt)) is not None:
-        print(f"notice: the weights are held in half precision, {name_of(kept)}", file=sys.stderr)
+    notice_of_half(model)
     return model.with_chat() if args.chat else model
 
 

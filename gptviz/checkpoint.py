@@ -199,7 +199,8 @@ def load(
 ) -> AnyModel:
     """A model by its name under checkpoints/, or by the path of its folder.
 
-    A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, or hold a GGUF file, whose path will do, too.
+    A folder may be ours, Hugging Face's (GPT-2, Llama, Qwen2), nanoGPT's, minGPT's, or hold a GGUF file, whose path
+    will do, too.
 
     Args:
         name: where both a model of that name and such a path exist, the name counts. "run:NAME" was trained in the
@@ -285,15 +286,11 @@ def load_foreign(path: Path, target: torch.device, name: str | None = None, aske
     try:
         with ThreadPoolExecutor(1) as pool:  # hashing and reading go on at once: neither waits for Python
             mark = pool.submit(fingerprint_of, files)
-            tokenizer, weights = reader.read_tokenizer(path), reader.read_weights(path, config, kept)
+            tokenizer = formats.read_vocabulary(path, config)
+            weights = reader.read_weights(path, config, kept)
         expect_same(before, files, path.name)
     except OSError as error:
         raise CheckpointError(f"{path.name}: expected files that can be read, found: {error.strerror}") from error
-    if tokenizer.vocab_size > config.vocab_size:
-        raise CheckpointError(
-            f"{path.name}: expected a vocabulary of at most {config.vocab_size} ids, as the config says, found "
-            f"{tokenizer.vocab_size}; use the vocabulary that the model was trained with"
-        )
     model = empty_model(config, {key: tuple(value.shape) for key, value in weights.items()}, path.name)
     return LanguageModel(name or path.stem, model, tokenizer, assign(model, weights, target, mark.result()), path)
 

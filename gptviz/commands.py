@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptviz.console import printable
+from gptviz.console import add_dtype_argument, notice_of_half, printable
 from gptviz.progress import bar, duration
 from gptviz.training.command import add_train_parser
 
@@ -113,7 +113,8 @@ def evaluate_command(args: argparse.Namespace) -> None:
     """Measure a model on the held-out text of its recipe: a GPT beside the baselines, an encoder-decoder by BLEU."""
     from gptviz.checkpoint import TranslationModel, load
 
-    model = load(args.model, args.device)
+    model = load(args.model, args.device, args.dtype)
+    notice_of_half(model)
     path = args.recipe or (model.folder / "recipe.toml" if model.folder else None)
     if path is None:
         raise ValueError("expected a recipe that names the held-out text; pass --recipe FILE")
@@ -183,6 +184,7 @@ def add_parsers(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--show", type=int, default=0, metavar="N", help="translations to print, drawn with seed 0")
     parser.add_argument("--alignments", type=Path, metavar="FILE", help="pairs with linked words, see tests/")
     parser.add_argument("--device", help="cuda, mps, cpu or auto")
+    add_dtype_argument(parser)
     parser.add_argument(
         "--json", action="store_true", help="print an object: model, fingerprint, and the figures by name; of a GPT "
         "documents, text_bytes, bits_per_byte, ngram_bits_per_byte, xz_bits_per_byte, previous_token and induction (a "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -246,6 +246,6 @@ def check_field(name: str, kind: Any, value: Any) -> None:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raise `ConfigError` unless `value` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    """Raise `ConfigError` unless `value` is a number above 0 that a float can be: JSON's may be of any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise ConfigError(f"{name} must be a number above 0, found {value!r}")

@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gptviz.checkpoint import AnyModel
 
 EXIT_CODES = "exit codes: 0 it went well; 2 an error, said in one line on stderr; 130 interrupted by Ctrl-C"
 EXAMPLES = {
@@ -44,3 +49,20 @@ def complaint(error: ValueError | OSError) -> str:
 def printable(text: str) -> str:
     """`text` with control characters escaped, but for newlines and tabs: they could command a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def add_dtype_argument(command: argparse.ArgumentParser) -> None:
+    """`--dtype`, for commands that open a model which can be kept in half precision."""
+    command.add_argument(
+        "--dtype", choices=("auto", "float32", "float16", "bfloat16", "half"), help="what weights are kept in; "
+        "half: as the file has them, else float16; by default $GPTVIZ_DTYPE, else auto: float32 where it fits",
+    )  # fmt: skip
+
+
+def notice_of_half(model: AnyModel) -> None:
+    """Say on stderr that the numbers are those of weights in half precision, where they are."""
+    from gptviz.half import half_dtype, name_of
+
+    network = getattr(model, "gpt", None)
+    if network is not None and (kept := half_dtype(network)) is not None:
+        print(f"notice: the weights are held in half precision, {name_of(kept)}", file=sys.stderr)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gptviz.analysis.scores import induction_score, previous_token_score
 from gptviz.checkpoint import LanguageModel
+from gptviz.tokenizer import Tokenizer
 
 PERIOD = 64  # tokens of the random sequence that is repeated once for the induction score
 SEQUENCES = 32  # over which head scores are averaged
@@ -65,17 +66,21 @@ def evaluate(model: LanguageModel, held_out: Sequence[str], training: Sequence[s
 def bits_per_byte(model: LanguageModel, documents: Sequence[str]) -> float:
     """-log2 of the probability of all documents, over their length in UTF-8 bytes.
 
-    Each document stands alone behind an end-of-text token. Beyond the context, windows advance by half of it, and
-    every token is counted once, with at least half a context before it.
+    Each document stands alone behind the tokens that begin every text of the model, else behind an end-of-text token.
+    A vocabulary of characters has neither: there, the first character of a document is not counted. Beyond the
+    context, windows advance by half of it, and every token is counted once, with at least half a context before it.
     """
     tokenizer, context = model.tokenizer, model.gpt.config.context
+    before = len(tokenizer.begin)
+    alone = before == 0 and tokenizer.end_of_text >= tokenizer.vocab_size
     nats, n_bytes = 0.0, 0
     for text in documents:
-        row = torch.tensor([tokenizer.end_of_text, *tokenizer.encode(text)], device=model.gpt.device)
-        n_bytes += len(text.encode())
-        counted = 1
+        ids = [*([] if before or alone else [tokenizer.end_of_text]), *tokenizer.encode(text)]
+        row = torch.tensor(ids, dtype=torch.long, device=model.gpt.device)
+        n_bytes += len(text.encode()) - (len(text[:1].encode()) if alone else 0)
+        counted = first = max(1, before)
         while counted < len(row):
-            end = min(len(row), context + 1 if counted == 1 else counted + context // 2)
+            end = min(len(row), context + 1 if counted == first else counted + context // 2)
             begin = max(0, end - 1 - context)
             logits = model.gpt(row[None, begin : end - 1])[0]  # (T, V)
             nll = F.cross_entropy(logits.float(), row[begin + 1 : end], reduction="none")  # (T,)
@@ -94,9 +99,17 @@ def previous_token_scores(model: LanguageModel, documents: Sequence[str]) -> np.
 def induction_scores(model: LanguageModel, seed: int = 0) -> np.ndarray:
     """`induction_score` on random token sequences, each repeated once, (L, H)."""
     rng = np.random.default_rng(seed)
-    period = period_for(model)
-    rows = rng.integers(0, model.tokenizer.end_of_text, size=(SEQUENCES, period))
+    period, usual = period_for(model), usual_ids(model)
+    rows = usual[rng.integers(0, len(usual), size=(SEQUENCES, period))]
     return np.mean([induction_score(model.gpt.trace(np.tile(row, 2)).weights, period) for row in rows], axis=0)
+
+
+def usual_ids(model: LanguageModel) -> np.ndarray:
+    """The ids that texts are made of, (N,): in our vocabularies those below the end, in others all but special ones."""
+    tokenizer = model.tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        return np.arange(tokenizer.end_of_text)
+    return np.array([i for i in range(tokenizer.vocab_size) if not tokenizer.is_special(i)])
 
 
 def period_for(model: LanguageModel) -> int:

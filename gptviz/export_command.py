@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from gptviz.console import add_dtype_argument, notice_of_half
 from gptviz.files import replaced
 from gptviz.places import TRANSFORMER_PAGES
 
@@ -39,6 +40,7 @@ def add_export_parser(
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in .{', .'.join(KINDS)}")
     parser.add_argument("--model", help=f"name of a model, or path of its folder ({model}, or {translator})")
     parser.add_argument("--device", help="cuda, cuda:1, mps, cpu or auto; by default $GPTVIZ_DEVICE, else auto")
+    add_dtype_argument(parser)
     parser.add_argument("--head", metavar="L.H", help="the head to show, such as 1.3: layer first")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="anything else that a link of the page can "
@@ -62,7 +64,8 @@ def export_command(args: argparse.Namespace) -> None:
 
     if args.page not in pictures.DRAWN:
         raise ValueError(f"expected a page with a picture, {', '.join(pictures.DRAWN)}; found {args.page!r}")
-    model = gptviz.load(args.model or args.defaults[args.page in TRANSFORMER_PAGES], args.device)
+    model = gptviz.load(args.model or args.defaults[args.page in TRANSFORMER_PAGES], args.device, args.dtype)
+    notice_of_half(model)
     picture = pictures.draw(args.page, model, args.text, settings)
     link = link_to(args.page, model.name, args.text, settings)
     data = file_of(picture, kind, provenance(model, args.text, settings, link), args)

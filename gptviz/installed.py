@@ -208,17 +208,20 @@ def locked(shelf: Path, name: str) -> Iterator[None]:
 
 
 def check_understood(part: Path) -> None:
-    """Raise `CheckpointError` unless the files are a model of a known format and architecture."""
+    """Raise `CheckpointError` unless the files are a whole model of a known format and architecture."""
     if formats.format_of(part) is None and not (part / folders.CONFIG).is_file():
         found = ", ".join(sorted(path.name for path in part.iterdir() if path.name != SOURCE)[:8]) or "nothing"
         raise CheckpointError(
-            f"{part.name}: expected config.json with weights, a .gguf file, or nanoGPT's ckpt.pt, found {found}; "
+            f"{part.name}: expected config.json with weights, a .gguf file, nanoGPT's ckpt.pt, or minGPT's model.pt "
+            f"with its config.json, found {found}; "
             "choose a model"
         )
     config = folders.shape_of(part)
     if formats.format_of(part) is None:
         folders.check_files(part)
         folders.read_header(part, config)
+    else:
+        formats.check(part, config)
 
 
 def is_disk_full(error: BaseException) -> bool:

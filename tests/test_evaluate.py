@@ -11,8 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gptviz
 from gptviz.analysis.scores import induction_score, previous_token_score, repeat_score, repeats
 from gptviz.evaluate import ByteNGram, bits_per_byte, evaluate, induction_scores
+from tests.chatty import write_chatty
+from tests.test_formats_nanogpt import write as write_nanogpt
 
 STORIES = [
     "The fox dug a hole. The hole was deep, and the fox was glad.",
@@ -85,6 +88,38 @@ def test_bits_per_byte_counts_every_token_of_a_long_document_once(tiny_model, mo
     monkeypatch.setattr(tiny_model.gpt, "forward", lambda ids: torch.zeros(*ids.shape, vocabulary))
     expected = len(tiny_model.tokenizer.encode(text)) * math.log2(vocabulary) / len(text.encode())
     assert bits_per_byte(tiny_model, [text]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_model_with_a_token_before_every_text_is_measured_behind_it(tmp_path):
+    """In Llama's files the end of text is no place to begin from, and the token that begins is not part of the text."""
+    model = gptviz.load(write_chatty(tmp_path / "chatty.gguf"), "cpu")
+    documents = ["the dog runs over the hill", "a cat"]
+    model.tokenizer.begin = (1,)
+    bits = 0.0
+    for text in documents:
+        row = model.tokenizer.encode(text)
+        assert row[0] == 1
+        logits = model.gpt(torch.tensor([row[:-1]]))[0].double().log_softmax(-1)
+        bits -= float(logits[range(len(row) - 1), row[1:]].sum()) / math.log(2)
+    assert bits_per_byte(model, documents) == pytest.approx(bits / sum(map(len, documents)), rel=1e-5)
+
+
+def test_induction_is_measured_on_ids_that_texts_are_made_of(tmp_path, monkeypatch):
+    """The end of text is id 2 there: drawn below it, a random sequence would be of two special tokens."""
+    model, seen = gptviz.load(write_chatty(tmp_path / "chatty.gguf"), "cpu"), set()
+    trace = model.gpt.trace
+    monkeypatch.setattr(type(model.gpt), "trace", lambda self, ids: seen.update(ids.tolist()) or trace(ids))
+    assert np.isfinite(induction_scores(model)).all()
+    assert len(seen) > 100 and not any(model.tokenizer.is_special(i) for i in seen)
+
+
+def test_a_model_of_characters_is_measured_from_its_second_character(tmp_path):
+    model = gptviz.load(write_nanogpt(tmp_path / "model"), "cpu")
+    ids = model.tokenizer.encode("a bad hi!")
+    logits = model.gpt(torch.tensor([ids[:-1]]))[0].double().log_softmax(-1)
+    bits = -float(logits[range(len(ids) - 1), ids[1:]].sum()) / math.log(2)
+    assert bits_per_byte(model, ["a bad hi!"]) == pytest.approx(bits / 8, rel=1e-5)
+    assert np.isfinite(induction_scores(model)).all()
 
 
 def slow_ngram_bits(training: bytes, text: bytes, order: int) -> float:

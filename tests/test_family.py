@@ -107,6 +107,8 @@ def test_heads_of_a_group_share_keys_and_values() -> None:
         ({"positions": "rotary", "head_width": 7}, "pairs of dimensions"),
         ({"positions": "rotary", "rotary_factors": (1.0,)}, "rotary_factors must be 4 numbers"),
         ({"rotary_base": 0}, "rotary_base must be a number above 0"),
+        ({"norm_epsilon": 10**400}, "norm_epsilon must be a number above 0"),
+        ({"rotary_base": float("inf")}, "rotary_base must be a number above 0"),
         ({"norm_epsilon": float("nan")}, "norm_epsilon must be"),
         ({"norm": "batch"}, "norm must be one of layer, rms"),
         ({"head_width": True}, "head_width must be"),

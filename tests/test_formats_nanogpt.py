@@ -139,3 +139,67 @@ def test_plain_data_of_every_protocol_is_read(protocol: int, tmp_path: Path) -> 
         del values["t"]  # bytes need a function there
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps(values, protocol))
     assert read_plain(tmp_path / "meta.pkl") == values
+
+
+def changed(folder: Path, state: dict, args: dict) -> Path:
+    """The checkpoint of a folder with other tensors and settings; None takes a tensor out."""
+    found = torch.load(folder / "ckpt.pt")
+    model = {name: value for name, value in (found["model"] | state).items() if value is not None}
+    torch.save(found | {"model": model, "model_args": found["model_args"] | args}, folder / "ckpt.pt")
+    return folder
+
+
+TABLE = "transformer.wte.weight"
+
+
+@pytest.mark.parametrize(
+    ("state", "args", "said"),
+    [
+        ({"lm_head.weight": torch.ones(13, 16)}, {}, "lm_head.weight: expected the numbers of the token table"),
+        ({"transformer.h.0.attn.q_norm.weight": torch.ones(8)}, {}, "q_norm.*expected no such tensor"),
+        ({f"_orig_mod.{TABLE}": torch.ones(13, 16)}, {}, "wte.*expected it once"),
+        ({TABLE: torch.zeros(1).expand(2**22, 2**22)}, {}, "wte.weight: expected a smaller shape"),
+        ({TABLE: torch.eye(16).to_sparse()}, {}, "wte.weight: expected a tensor of float16.*sparse"),
+        ({TABLE: torch.empty(13, 16, device="meta")}, {}, "wte.weight: expected a tensor of .*on meta"),
+        ({TABLE: torch.ones(13, 16, dtype=torch.int8)}, {}, "wte.weight: expected a tensor of .*int8"),
+        ({}, {"rotary": True}, "model_args, 'rotary': expected nothing but"),
+        ({}, {"bias": "no"}, "model_args, 'bias': expected true or false"),
+    ],
+)
+def test_a_model_that_was_changed_is_refused_by_what_was(state: dict, args: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.load(changed(write(tmp_path / "model"), state, args))
+
+
+def test_masks_of_old_versions_are_no_weights(tmp_path: Path) -> None:
+    mask = {"transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32)}
+    folder = changed(write(tmp_path / "model"), mask, {"flash": False})
+    ids = list(gptviz.trace(checkpoint.load(folder), "a bad").ids)
+    np.testing.assert_allclose(
+        gptviz.trace(checkpoint.load(folder), "a bad").logits, expected(ids, True), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_without_characters_a_small_vocabulary_is_not_taken_for_gpt2s(tmp_path: Path) -> None:
+    folder = write(tmp_path / "model")
+    (folder / "meta.pkl").unlink()
+    with pytest.raises(CheckpointError, match=r"ckpt\.pt: expected meta\.pkl beside it, for 13 ids"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_flipped_bytes_are_refused_or_make_a_model(seed: int, tmp_path: Path) -> None:
+    """The machine in `torch` that reads pickles fails in many ways; each is one sentence."""
+    folder = write(tmp_path / "model")
+    whole, dice = (folder / "ckpt.pt").read_bytes(), np.random.default_rng(seed)
+    refused = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for at in dice.integers(0, 2500, 3):
+            content[at] = dice.integers(0, 256)
+        (folder / "ckpt.pt").write_bytes(content)
+        try:
+            checkpoint.load(folder)
+        except CheckpointError:
+            refused += 1
+    assert refused > 100

@@ -24,6 +24,7 @@ from gptviz.gpt import GPT
 from gptviz.tensor_file import TensorFile
 from gptviz.tokenizer import Tokenizer
 from gptviz.trace import STAGES, WhatIf
+from tests.tales import write_recipe, write_texts
 from tests.test_family import IDS, SHAPES, model_of
 from tests.test_formats_gguf import CONFIG as GGUF_CONFIG
 from tests.test_formats_gguf import random_weights, write
@@ -253,6 +254,22 @@ def test_the_command_line_says_so(folder: Path, capsys: pytest.CaptureFixture[st
     assert error == "notice: the weights are held in half precision, bfloat16\n"
     assert main(["generate", "My dog", "--model", str(folder), "--max-new-tokens", "2"]) == 0
     assert "half precision" not in capsys.readouterr().err
+
+
+def test_a_picture_and_an_evaluation_are_made_in_half_precision(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "weights.csv"
+    export = ["export", "attention", "My dog", "--model", str(folder), "--out", str(target)]
+    assert main([*export, "--dtype", "bfloat16"]) == 0
+    assert "notice: the weights are held in half precision, bfloat16\n" in capsys.readouterr().err
+    assert f"{gptviz.load(folder, dtype='bfloat16').fingerprint})" in target.read_text()
+    recipe = ["--data", str(write_texts(tmp_path / "texts")), "--recipe", str(write_recipe(tmp_path / "recipe.toml"))]
+    assert main(["evaluate", str(folder), *recipe, "--dtype", "float16", "--json"]) == 0
+    out, error = capsys.readouterr()
+    assert json.loads(out)["fingerprint"].endswith("-float16")
+    assert error == "notice: the weights are held in half precision, float16\n"
+    assert main([*export, "--force"]) == 0 and "notice" not in capsys.readouterr().err
 
 
 # Files that change ----------------------------------------------------------------------------------------------------

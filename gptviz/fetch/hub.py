@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gptviz import folder as folders
+from gptviz import formats
 from gptviz.fetch import Progress, memory_note, while_at_work
 from gptviz.folder import shortened
 from gptviz.installed import (
@@ -93,7 +94,7 @@ def get(name: str) -> Iterator[Progress]:
         before = bytes_of(part)
         check_room(max(0, total - before))
         yield Progress(folder, "downloading", min(before, total), total)
-        note = yield from config_first(files, part, repository, info.sha, total)
+        note = yield from texts_first(files, part, repository, info.sha, total)
         for done in while_at_work(lambda: download(files, part, repository, info.sha), part):
             yield Progress(folder, "downloading", min(done, total), total, note)
         yield Progress(folder, "checking", total, total, note)
@@ -204,18 +205,23 @@ def one_gguf(found: list[str], repository: str, wanted: str) -> str:
     raise InstallError(f"expected one of the GGUF files, as in {repository}:{found[0]}, found {said}; of: {names}")
 
 
-def config_first(
+def texts_first(
     files: list[Remote], part: Path, repository: str, revision: str | None, total: int
 ) -> Iterator[Progress]:
-    """Download config.json and understand it before the gigabytes; returns what the model needs, "" without one."""
-    config = [file for file in files if file.name == folders.CONFIG]
-    if not config:
-        return ""
-    for done in while_at_work(lambda: download(config, part, repository, revision), part):
-        yield Progress(part.name, "downloading", min(done, total), total)
-    if not (part / folders.CONFIG).is_file():
-        return ""
-    return memory_note(folders.shape_of(part))
+    """Download config.json and the vocabulary, and understand them before the gigabytes.
+
+    Returns what the model needs, "" for a GGUF file, which has both within.
+    """
+    texts, note = [file for file in files if file.name in TEXTS], ""
+    for each in (texts[:1], texts[1:]):  # `chosen` has the config first
+        for done in while_at_work(lambda each=each: download(each, part, repository, revision), part):
+            yield Progress(part.name, "downloading", min(done, total), total, note)
+        if each and (part / folders.CONFIG).is_file():
+            config = folders.shape_of(part)
+            note = memory_note(config)
+    if texts and formats.format_of(part):
+        formats.read_vocabulary(part, config)
+    return note
 
 
 def download(files: list[Remote], part: Path, repository: str, revision: str | None) -> None:

@@ -11,7 +11,6 @@ import re
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -28,14 +27,13 @@ READ = re.compile(
     r"config\.json|generation_config\.json|tokenizer(_config)?\.json|special_tokens_map\.json|added_tokens\.json|"
     r"tokenizer\.(tiktoken|model)|chat_template\.jinja|vocab\.json|merges\.txt|"
     r"(model|model-\d{5}-of-\d{5}|pytorch_model|pytorch_model-\d{5}-of-\d{5})\.(safetensors|bin)|"
-    r"(model\.safetensors|pytorch_model\.bin)\.index\.json|ckpt\.pt|meta\.pkl|[\w.+-]{1,120}\.gguf|"
+    r"(model\.safetensors|pytorch_model\.bin)\.index\.json|ckpt\.pt|model\.pt|meta\.pkl|[\w.+-]{1,120}\.gguf|"
     r"ATTRIBUTION\.md|LICEN[CS]E(\.txt|\.md)?|recipe\.toml|training\.csv|log\.csv",
     re.ASCII,
 )
 SNAPSHOT = re.compile(r"\d{6}\.safetensors|config\.json|tokenizer\.tiktoken", re.ASCII)  # in snapshots/
 LEFT_OUT = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 SIGNATURES = {b"PK\x03\x04": ".zip", b"GGUF": ".gguf"}
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)  # RuntimeError: a password
 UPLOADED, LICENCE = "uploaded", "as its owner says"
 
 
@@ -53,6 +51,7 @@ def install(file: BinaryIO, name: str) -> None:
         CheckpointError: for a model that is not understood. Nothing is kept then.
     """
     installed.check_free(name)
+    file.seek(0)
     start = file.read(4)
     file.seek(0)
     if start not in SIGNATURES:
@@ -96,7 +95,11 @@ def unpack(file: BinaryIO, into: Path) -> None:
                 (into / path).parent.mkdir(exist_ok=True)
                 with archive.open(member) as source, (into / path).open("wb") as target:
                     copy(source, target, member)
-    except DAMAGED as error:
+    except InstallError:
+        raise
+    except Exception as error:  # a damaged zip, and each of its ways to pack, may fail in any way
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
         raise InstallError(f"expected a sound zip file, found: {error}; pack it again, without a password") from error
 
 

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("llama", "qwen2")
 AT_ONCE = 2**20  # numbers that are made of blocks at a time: they stay in the processor's cache
 WIDEST = 2**16  # of a head; known ones have 256 at most
-SCALINGS = (None, "none", "linear")
+SCALINGS = ("none", "linear")
+KNOWN = (  # below the name of the architecture: what is read here, or says nothing about the numbers
+    "block_count", "embedding_length", "feed_forward_length", "context_length", "vocab_size", "attention.head_count",
+    "attention.head_count_kv", "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon",
+    "rope.freq_base", "rope.dimension_count", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+    "rope.scaling.original_context_length", "rope.scaling.finetuned", "attention.sliding_window",
+)  # fmt: skip
+USUAL = {  # what has to be so, if the file says anything; everything else there must be 0, false or empty
+    "attention.causal": (True,), "rope.scaling.attn_factor": (1.0,),
+    "tensor_data_layout": ("Meta AI original pth", "reference"),
+}  # fmt: skip
 FACTORS = "rope_freqs.weight"  # what Llama 3 divides the angles by
 OUTSIDE = {
     "token_embd.weight": "token_embedding.weight",
@@ -80,17 +90,24 @@ def read_config(path: Path) -> GPTConfig:
             f"{label}, general.architecture: expected one of {', '.join(ARCHITECTURES)}, found "
             f"{shortened(architecture)}; other models cannot be shown yet"
         )
+    fields.check_whole_model()
     fields.prefix = f"{architecture}."
+    fields.check_others()
     if fields.get("block_count", int) > len(container.tensors):  # before anything is made for each
         raise fields.wrong("block_count", f"at most {len(container.tensors)}, as there are tensors", "more")
     d_model, n_heads = fields.get("embedding_length", int), fields.get("attention.head_count", int)
     width = fields.get("attention.key_length", int, 0)
-    if fields.get("attention.value_length", int, width) != width:
-        raise fields.wrong("attention.value_length", "the width of keys", fields.get("attention.value_length", int))
+    of_values, of_keys = fields.get("attention.value_length", int, width), width or d_model // max(1, n_heads)
+    if of_values not in (0, of_keys):
+        raise fields.wrong("attention.value_length", f"{of_keys}, the width of keys", of_values)
+    context = fields.get("context_length", int)
+    if 0 < fields.get("attention.sliding_window", int, 0) < context:
+        window = fields.get("attention.sliding_window", int)
+        raise fields.wrong("attention.sliding_window", f"0, or {context} tokens as the context has", window)
     try:
         config = GPTConfig(
             vocab_size=vocabulary_of(container, label),
-            context=fields.get("context_length", int),
+            context=context,
             n_layers=fields.get("block_count", int),
             n_heads=n_heads,
             d_model=d_model,
@@ -129,6 +146,25 @@ class Fields:
             raise self.wrong(name, f"a value ({kind.__name__})", "none" if value is None else shortened(value))
         return value
 
+    def check_whole_model(self) -> None:
+        """Raise unless the file is a model by itself: no part of one, and nothing to be added to one."""
+        if self.get("split.count", int, 1) > 1:
+            raise self.wrong("split.count", "a model in one file", self.get("split.count", int))
+        if self.get("general.type", str, "model") != "model":
+            raise self.wrong("general.type", "a model", shortened(self.get("general.type", str)))
+
+    def check_others(self) -> None:
+        """Raise for what is said of the architecture, would change the numbers, and is not computed here."""
+        for key, value in self.metadata.items():
+            name = key.removeprefix(self.prefix)
+            if name == key or name in KNOWN:
+                continue
+            off = not len(value) if isinstance(value, list | np.ndarray) else not value
+            if name in USUAL and value not in USUAL[name]:
+                raise self.wrong(shortened(name), " or ".join(map(str, USUAL[name])), shortened(value))
+            if name not in USUAL and not off:
+                raise self.wrong(shortened(name), "no such value, or 0", shortened(value))
+
     def wrong(self, name: str, expected: str, found: object) -> CheckpointError:
         """What to raise."""
         return CheckpointError(
@@ -149,16 +185,17 @@ def rotary_factors(path: Path, container: Container, fields: Fields, width: int)
     if width > WIDEST:
         named = "attention.key_length" if fields.get("attention.key_length", int, 0) else "embedding_length"
         raise fields.wrong(named, f"heads of at most {WIDEST} dimensions", width)
+    kind = fields.get("rope.scaling.type", str, "linear")  # as llama.cpp does; most files have no factor then
+    if kind not in SCALINGS:
+        raise fields.wrong("rope.scaling.type", "none or linear", shortened(kind))
+    factor = fields.get("rope.scaling.factor", float, fields.get("rope.scale_linear", float, 0.0))
+    factor = 1.0 if kind == "none" or not factor else float(factor)  # 0 is none
     if FACTORS in container.tensors:
         place = container.tensors[FACTORS]
         if place.shape != (width // 2,):
             raise CheckpointError(f"{fields.label}, {FACTORS}: expected {width // 2} numbers, found {place.shape}")
-        return tuple(map(float, Weights(file_of(path), container).read(place)))
-    kind = fields.get("rope.scaling.type", str, "none")
-    if kind not in SCALINGS:
-        raise fields.wrong("rope.scaling.type", "none or linear", shortened(kind))
-    factor = fields.get("rope.scaling.factor", float, 1.0) if kind == "linear" else 1.0
-    return () if factor == 1.0 else (float(factor),) * (width // 2)
+        return tuple(factor * float(each) for each in Weights(file_of(path), container).read(place))
+    return () if factor == 1.0 else (factor,) * (width // 2)
 
 
 def names_of(config: GPTConfig) -> dict[str, tuple[str, ...]]:

@@ -108,6 +108,11 @@ def pieces_of(keys: Keys, tokens: list[str], types: np.ndarray) -> SentencePiece
     scores = keys.numbers("scores", len(tokens))
     if not np.isfinite(scores).all():
         raise keys.error("scores", "finite numbers", "others")
+    if keys.flag("remove_extra_whitespaces", False):
+        raise keys.error("remove_extra_whitespaces", "false", "true", "a rule that is not read")
+    charsmap = keys.get("precompiled_charsmap")
+    if charsmap is not None and len(charsmap):
+        raise keys.error("precompiled_charsmap", "none", f"{len(charsmap)} bytes", "characters are not mapped here")
     unknown = keys.token("unknown_token_id", tokens, 0)
     return SentencePieces(tokens, scores, types, unknown, keys.flag("add_space_prefix", True))
 

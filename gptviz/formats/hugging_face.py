@@ -1,37 +1,34 @@
-"""GPT-2 and Llama-like models out of Hugging Face's folders: config.json, safetensors (one file or shards) or .bin.
+"""GPT-2 and Llama-like models out of Hugging Face's folders: safetensors or .bin, in one file or in shards.
 
-Names and defaults are those of the configs of `transformers`; none of its code is needed. A .bin file is read with
-`weights_only=True`, which makes tensors and nothing else of it.
+What config.json says is read by `gptviz.formats.hugging_face_config`. A .bin file is read with `weights_only=True`,
+which makes tensors and nothing else of it.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gptviz.config import ConfigError, GPTConfig
-from gptviz.folder import CheckpointError, expected_sizes, parse_json, shortened
+from gptviz.config import GPTConfig
+from gptviz.folder import CheckpointError, expected_sizes, shortened
+from gptviz.formats.hugging_face_config import CONFIG, read_config, read_json
+from gptviz.formats.torch_file import plain, read_torch
 from gptviz.half import check_finite, kept_in, remedy_for
 from gptviz.tensor_file import TO_NUMBERS, TensorFile
 
 if TYPE_CHECKING:
     from gptviz.foreign_tokenizer import ForeignTokenizer
 
-CONFIG, SINGLE, INDEX, PICKLED = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
-MAX_JSON = 16 * 2**20  # bytes; the index of a large model has some hundred thousand
-LLAMA_LIKE = ("llama", "qwen2", "mistral")
-ACTIVATIONS = {
-    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu",
-    "swish": "silu",
-}  # fmt: skip
-WIDEST = 2**16  # of a head; known ones have 256 at most
+__all__ = ["half_of", "read_config", "read_tokenizer", "read_weights"]
+
+SINGLE, PICKLED = "model.safetensors", "pytorch_model.bin"
+INDEX, PICKLED_INDEX = f"{SINGLE}.index.json", f"{PICKLED}.index.json"
 IGNORED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # masks and angles that old files carry
 Get = Callable[..., Tensor]
 """A tensor of the files by its name there, without the prefix of its class; of several, one below the other."""
@@ -61,148 +58,6 @@ LLAMA_INSIDE = {
 JOINED = tuple(f"self_attn.{letter}_proj" for letter in "qkv")
 
 
-class Fields:
-    """The values of a config.json, asked for by name and kind."""
-
-    def __init__(self, values: dict[str, Any], label: str) -> None:
-        self.values, self.label = values, label
-
-    def get(self, name: str, kind: type, default: Any = None) -> Any:
-        """A value; without a default it must be there. `null` counts as not there."""
-        value = self.values.get(name)
-        value = default if value is None else value
-        if not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and value is True):
-            raise self.wrong(name, f"a value ({kind.__name__})", "none" if value is None else shortened(value))
-        return value
-
-    def expect(self, name: str, usual: Any) -> None:
-        """Raise unless a switch is off, or as most models have it."""
-        if self.values.get(name) not in (None, usual):
-            raise self.wrong(name, str(usual), shortened(self.values[name]))
-
-    def wrong(self, name: str, expected: str, found: str) -> CheckpointError:
-        """What to raise."""
-        return CheckpointError(
-            f"{self.label}, {name}: expected {expected}, found {found}; such a model cannot be shown"
-        )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of bounded size, or a `CheckpointError`."""
-    label = f"{path.parent.name}/{path.name}"
-    if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"{label}: expected at most {MAX_JSON} bytes, found {path.stat().st_size}")
-    return parse_json(path.read_bytes(), label)
-
-
-def read_config(path: Path) -> GPTConfig:
-    """The shape of the model in a folder; reads no weight.
-
-    Raises:
-        CheckpointError: for an architecture that is not known here, or fields that are missing or contradict.
-    """
-    fields = Fields(read_json(path / CONFIG), f"{path.name}/{CONFIG}")
-    kind = fields.values.get("model_type")
-    if kind != "gpt2" and kind not in LLAMA_LIKE:
-        found = shortened(kind if kind is not None else fields.values.get("architectures"))
-        raise fields.wrong("model_type", f"one of gpt2, {', '.join(LLAMA_LIKE)}", found)
-    try:
-        return gpt2_config(fields) if kind == "gpt2" else llama_config(fields, kind)
-    except ConfigError as error:
-        raise CheckpointError(f"{fields.label}: {error}") from error
-
-
-def gpt2_config(fields: Fields) -> GPTConfig:
-    """GPT-2 and its distilled ones."""
-    for name, usual in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False),
-                        ("add_cross_attention", False)):  # fmt: skip
-        fields.expect(name, usual)
-    return GPTConfig(
-        vocab_size=fields.get("vocab_size", int),
-        context=fields.get("n_positions", int, fields.values.get("n_ctx")),
-        n_layers=fields.get("n_layer", int),
-        n_heads=fields.get("n_head", int),
-        d_model=fields.get("n_embd", int),
-        d_ff=fields.get("n_inner", int, 4 * fields.get("n_embd", int)),
-        norm_order="pre",
-        activation=activation(fields, "activation_function", "gelu_new"),
-        tied=fields.get("tie_word_embeddings", bool, True),
-        norm_epsilon=fields.get("layer_norm_epsilon", float, 1e-5),
-    )
-
-
-def llama_config(fields: Fields, kind: str) -> GPTConfig:
-    """Llama, and what differs from it by biases alone."""
-    if kind == "mistral" or fields.values.get("use_sliding_window"):
-        fields.expect("sliding_window", None)
-    qkv, rest = kind == "qwen2", (fields.get(name, bool, False) for name in ("attention_bias", "mlp_bias"))
-    heads, width = fields.get("num_attention_heads", int), fields.get("hidden_size", int)
-    head_width = fields.get("head_dim", int, 0)
-    base, factors = rotary(fields, head_width or width // max(1, heads))
-    return GPTConfig(
-        vocab_size=fields.get("vocab_size", int),
-        context=fields.get("max_position_embeddings", int),
-        n_layers=fields.get("num_hidden_layers", int),
-        n_heads=heads,
-        d_model=width,
-        d_ff=fields.get("intermediate_size", int),
-        norm_order="pre",
-        activation=activation(fields, "hidden_act", "silu"),
-        tied=fields.get("tie_word_embeddings", bool, False),
-        norm="rms",
-        norm_epsilon=fields.get("rms_norm_eps", float, 1e-6),
-        bias="all" if any(rest) else "qkv" if qkv else "none",
-        positions="rotary",
-        rotary_base=base,
-        rotary_factors=factors,
-        n_kv_heads=fields.get("num_key_value_heads", int, heads),
-        head_width=0 if head_width * heads == width else head_width,
-        gated=True,
-    )
-
-
-def activation(fields: Fields, name: str, default: str) -> str:
-    """Our name of an activation."""
-    found = fields.get(name, str, default)
-    if found not in ACTIVATIONS:
-        raise fields.wrong(name, f"one of {', '.join(ACTIVATIONS)}", shortened(found))
-    return ACTIVATIONS[found]
-
-
-def rotary(fields: Fields, width: int) -> tuple[float, tuple[float, ...]]:
-    """The base of the angles, and what they are divided by."""
-    found = fields.values.get("rope_parameters") or fields.values.get("rope_scaling") or {}
-    if not isinstance(found, dict):
-        raise fields.wrong("rope_scaling", "an object", shortened(found))
-    if width > WIDEST:
-        raise fields.wrong("head_dim", f"at most {WIDEST}", str(width))
-    scaling = Fields(found, fields.label)
-    scaling.expect("partial_rotary_factor", 1.0)
-    base = float(scaling.get("rope_theta", float, fields.get("rope_theta", float, 10_000.0)))
-    kind = found.get("rope_type", found.get("type", "default"))
-    if kind == "default":
-        return base, ()
-    if kind == "linear":
-        return base, (float(scaling.get("factor", float)),) * (width // 2)
-    if kind == "llama3":
-        return base, llama3_factors(scaling, base, width)
-    raise fields.wrong("rope_type", "default, linear or llama3", shortened(kind))
-
-
-def llama3_factors(scaling: Fields, base: float, width: int) -> tuple[float, ...]:
-    """Slow pairs are slowed down by the factor, quick ones not at all, and those between in part (Llama 3.1's card)."""
-    factor, low, high = (float(scaling.get(name, float)) for name in ("factor", "low_freq_factor", "high_freq_factor"))
-    trained = scaling.get("original_max_position_embeddings", int)
-    if not 0 < low < high or factor <= 0:
-        raise scaling.wrong("low_freq_factor", f"a number below high_freq_factor, {high}", str(low))
-    factors = []
-    for pair in range(width // 2):
-        turns = trained / (2 * math.pi * base ** (2 * pair / width))  # within the context of the first training
-        share = min(1.0, max(0.0, (turns - low) / (high - low)))  # of the speed that stays
-        factors.append(1 / (share + (1 - share) / factor))
-    return tuple(factors)
-
-
 def half_of(path: Path) -> torch.dtype | None:
     """The type of half precision that the files have, None where they have another."""
     kinds = {stored.kind for stored in open_tensors(path).values() if len(stored.shape) == 2}
@@ -215,8 +70,21 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
     Raises:
         CheckpointError: for a file that is missing, a tensor of another shape, or one that is not finite.
     """
+    found = collected(path, config, dtype, "cpu")
+    for name, value in found.items():
+        check_finite(value, f"{path.name}, {name}", remedy_for(dtype, "get the model again"))
+    return found
+
+
+def shapes_of(path: Path, config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of all weights by our names; raises as `read_weights` does, but looks at no number."""
+    return {name: tuple(value.shape) for name, value in collected(path, config, torch.float32, "meta").items()}
+
+
+def collected(path: Path, config: GPTConfig, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    """The weights by our names, not yet checked; on "meta" they have shapes alone."""
     tensors = open_tensors(path)
-    names = {bare(name): name for name in tensors if not name.endswith(IGNORED)}
+    names = bare_names(tensors, path.name)
     used: set[str] = {"lm_head.weight"} if config.tied else set()
     _, most = expected_sizes(config)
 
@@ -233,40 +101,60 @@ def read_weights(path: Path, config: GPTConfig, dtype: torch.dtype = torch.float
             )
         return stored
 
-    def get(*every: str) -> Tensor:
-        """One tensor, or several as one."""
+    def get(*every: str, rows: list[int] | None = None) -> Tensor:
+        """One tensor, or several as one, of which each has its number of rows."""
         parts = [find(name) for name in every]
         first = parts[0].shape
         fit = all(len(part.shape) == len(first) > 0 and part.shape[1:] == first[1:] for part in parts)
-        if len(parts) > 1 and not fit:
+        if rows and (not fit or [part.shape[0] for part in parts] != rows):
             raise CheckpointError(
-                f"{path.name}, {every[0]}: expected {', '.join(every)} of one width, found "
-                f"{', '.join(str(part.shape) for part in parts)}; get the model again"
+                f"{path.name}, {every[0]}: expected {', '.join(every)} of {', '.join(map(str, rows))} rows and one "
+                f"width, found {', '.join(str(part.shape) for part in parts)}; get the model again"
             )
         ours = "position_embedding.weight" if every == (GPT2_OUTSIDE["position_embedding.weight"],) else every[0]
-        rows = [part.shape[0] for part in parts] if len(parts) > 1 else []
         shape = (sum(rows), *first[1:]) if rows else first
-        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)))
+        whole = torch.empty(shape, dtype=kept_in(dtype, ours, len(first)), device=device)
+        if whole.is_meta:
+            return whole
         for part, place in zip(parts, whole.split(rows) if rows else [whole], strict=True):
             part.read_into(place)
         return whole
 
+    if device != "meta":
+        check_tied(config, get, names, path.name)
     found = gpt2_weights(config, get) if config.positions == "learned" else llama_weights(config, get, names)
     if more := sorted(set(names) - used):
         raise CheckpointError(
             f"{path.name}, {shortened(more[0])}: expected no such tensor, found {len(more)} of them; {CONFIG} is of "
             "another model"
         )
-    for name, value in found.items():
-        check_finite(value, f"{path.name}, {name}", remedy_for(dtype, "get the model again"))
     return found
 
 
-def bare(name: str) -> str:
-    """A name without the prefix that its class adds."""
-    for prefix in ("transformer.", "model."):
-        name = name.removeprefix(prefix)
-    return name
+def bare_names(tensors: dict[str, Stored], label: str) -> dict[str, str]:
+    """Names without the prefix that a class adds -> those in the files."""
+    names: dict[str, str] = {}
+    for name in tensors:
+        if not name.endswith(IGNORED):
+            bare = name.removeprefix("transformer.").removeprefix("model.")
+            if bare in names:
+                raise CheckpointError(
+                    f"{label}, {shortened(name)}: expected it once, found {shortened(names[bare])}, too; get the model "
+                    "again"
+                )
+            names[bare] = name
+    return names
+
+
+def check_tied(config: GPTConfig, get: Get, names: dict[str, str], label: str) -> None:
+    """Raise where a projection is stored that the config says to be the token table, and is another one."""
+    if config.tied and "lm_head.weight" in names:
+        table = GPT2_OUTSIDE if config.positions == "learned" else LLAMA_OUTSIDE
+        if not torch.equal(get("lm_head.weight"), get(table["token_embedding.weight"])):
+            raise CheckpointError(
+                f"{label}, lm_head.weight: expected the token table, as tie_word_embeddings in {CONFIG} says, found "
+                "other numbers; such a model cannot be shown: one of the two is wrong"
+            )
 
 
 def gpt2_weights(config: GPTConfig, get: Get) -> dict[str, Tensor]:
@@ -298,7 +186,7 @@ def llama_weights(config: GPTConfig, get: Get, names: dict[str, str]) -> dict[st
             if part == "bias" and config.bias == "all" and not any(name in names for name in every):
                 found[f"{ours_in}attention.qkv.bias"] = torch.zeros(sum(rows) * config.d_head)
             else:
-                found[f"{ours_in}attention.qkv.{part}"] = get(*every)
+                found[f"{ours_in}attention.qkv.{part}"] = get(*every, rows=[count * config.d_head for count in rows])
     return found if config.tied else found | {"unembedding.weight": get("lm_head.weight")}
 
 
@@ -310,24 +198,32 @@ def open_tensors(path: Path) -> dict[str, Stored]:
     if (path / SINGLE).is_file():
         return in_safetensors(path / SINGLE)
     if (path / INDEX).is_file():
-        return in_shards(path)
+        return in_shards(path, INDEX, in_safetensors)
     if (path / PICKLED).is_file():
         return in_pickle(path / PICKLED)
+    if (path / PICKLED_INDEX).is_file():
+        return in_shards(path, PICKLED_INDEX, in_pickle)
     raise CheckpointError(f"{path.name}: expected {SINGLE}, {INDEX} or {PICKLED}, found none of them; get it again")
 
 
-def in_shards(path: Path) -> dict[str, Stored]:
+def in_shards(path: Path, name: str, read: Callable[[Path], dict[str, Stored]]) -> dict[str, Stored]:
     """Of the files that an index names, which lie beside it."""
-    index = read_json(path / INDEX).get("weight_map")
+    label, index = f"{path.name}/{name}", read_json(path / name).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
-        raise CheckpointError(f"{path.name}/{INDEX}, weight_map: expected names of files, found {shortened(index)}")
+        raise CheckpointError(f"{label}, weight_map: expected names of files, found {shortened(index)}")
     found: dict[str, Stored] = {}
     for file in sorted(set(index.values())):
-        if Path(file).name != file or file.startswith("."):
-            raise CheckpointError(f"{path.name}/{INDEX}: expected files beside it, found {shortened(file)}")
+        if Path(file).name != file or file.startswith(".") or "\0" in file:
+            raise CheckpointError(f"{label}: expected files beside it, found {shortened(file)}")
         if not (path / file).is_file():
-            raise CheckpointError(f"{path.name}/{INDEX}: expected the file {shortened(file)}, found none; get it again")
-        found |= in_safetensors(path / file)
+            raise CheckpointError(f"{label}: expected the file {shortened(file)}, found none; get it again")
+        for tensor, stored in read(path / file).items():
+            if tensor in found or index.get(tensor, file) != file:
+                raise CheckpointError(
+                    f"{label}, {shortened(tensor)}: expected it in {shortened(index.get(tensor))} alone, found it in "
+                    f"{shortened(file)}, too; get the model again"
+                )
+            found[tensor] = stored
     return found
 
 
@@ -343,19 +239,15 @@ def in_safetensors(path: Path) -> dict[str, Stored]:
 def in_pickle(file: Path) -> dict[str, Stored]:
     """Of one .bin file: tensors, and nothing that could run."""
     label = f"{file.parent.name}/{file.name}"
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        raise CheckpointError(
-            f"{label}: expected tensors alone, found {shortened(str(error).splitlines()[0])}; nothing of it was run. "
-            f"Get the model as {SINGLE}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    state = read_torch(file, label, "tensors alone", f"Get the model as {SINGLE}")
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{label}: expected tensors by name, found {type(state).__name__}; get it again")
-    return {
-        name: Stored(tuple(value.shape), value.dtype, lambda place, value=value: place.copy_(value))
-        for name, value in state.items()
-    }
+    found = {}
+    for name, value in state.items():
+        if not name.endswith(IGNORED):
+            tensor = plain(value, f"{label}, {shortened(name)}", "get the model again")
+            found[name] = Stored(tuple(tensor.shape), tensor.dtype, lambda place, tensor=tensor: place.copy_(tensor))
+    return found
 
 
 def read_tokenizer(path: Path) -> ForeignTokenizer:

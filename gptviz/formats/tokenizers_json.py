@@ -21,6 +21,7 @@ MAX_SETTINGS = 8 * 2**20  # bytes; Llama 3's tokenizer_config.json has 50 thousa
 DEEPEST = 40  # lists and objects in one another
 ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>")  # where no file says which token ends a text
 NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
+AS_THE_FILE_SAYS = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that look at tokenizer.json alone
 GPT2_CLASSES = ("", "GPT2Tokenizer", "GPT2TokenizerFast")
 
 NORMALIZERS = ("Sequence", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace")
@@ -37,6 +38,7 @@ def read_tokenizer_folder(path: Path) -> ForeignTokenizer:
     if (path / TOKENIZER).is_file():
         file, values = path / TOKENIZER, read_object(path / TOKENIZER, limit=MAX_TOKENIZER)
         check(values, file.name)
+        check_prefix(values, settings)
     elif (path / VOCABULARY).is_file() and (path / MERGES).is_file():
         file, values = path / VOCABULARY, gpt2_values(path, settings)
     else:
@@ -58,12 +60,13 @@ def read_tokenizer_folder(path: Path) -> ForeignTokenizer:
 
 def built(path: Path, values: dict[str, Any], settings: dict[str, Any]) -> ForeignTokenizer:
     """The tokenizer of checked content and of the settings beside it."""
-    ids = values["model"]["vocab"] | {token["content"]: token["id"] for token in values.get("added_tokens") or []}
+    values["added_tokens"] = [*(values.get("added_tokens") or []), *more_added(values, settings)]
+    ids = values["model"]["vocab"] | {token["content"]: token["id"] for token in values["added_tokens"]}
     names = {name: text for name in NAMES if (text := text_of(settings.get(name)))}
     config = read_object(path / CONFIG, {})
     end = end_of_text(ids, names, config)
     begin = begin_of(values.get("post_processor"), settings, ids, names)
-    core, specials = without_specials(values, [end, *begin])
+    core, specials = without_specials(values, [end, *begin, *(ids[text] for text in named(settings) if text in ids)])
     size = config.get("vocab_size")
     return ForeignTokenizer(
         core,
@@ -133,6 +136,55 @@ def parts_of(rule: Any, inner: str, name: str, known: tuple[str, ...], depth: in
     return [part for each in rule[inner] for part in parts_of(each, inner, name, known, depth + 1)]
 
 
+def check_prefix(values: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raise where the class of the tokenizer is told to put a space before a text, or not to, against its own file."""
+    told, kind = settings.get("add_prefix_space"), settings.get("tokenizer_class")
+    if not isinstance(told, bool) or kind in AS_THE_FILE_SAYS:
+        return
+    parts = [
+        *parts_of(values.get("normalizer"), "normalizers", TOKENIZER, NORMALIZERS),
+        *parts_of(values.get("pre_tokenizer"), "pretokenizers", TOKENIZER, PRE_TOKENIZERS),
+    ]
+    metaspaces = [part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never")
+                  for part in parts if part["type"] == "Metaspace"]  # fmt: skip
+    levels = [bool(part.get("add_prefix_space", True)) for part in parts if part["type"] == "ByteLevel"]
+    puts = any(part["type"] == "Prepend" for part in parts) or any(levels) or any(x != "never" for x in metaspaces)
+    if puts != told:
+        raise CheckpointError(
+            f"{SETTINGS}, add_prefix_space: expected {str(puts).lower()}, as {TOKENIZER} has it, found "
+            f"{str(told).lower()}; one of the two is wrong: save the tokenizer again with transformers"
+        )
+
+
+def more_added(values: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens that only the settings name."""
+    there = {token["content"] for token in values.get("added_tokens") or []}
+    vocabulary, found = values["model"]["vocab"], []
+    taken = {i: text for text, i in vocabulary.items()}
+    by_id = settings.get("added_tokens_decoder") or {}
+    if not isinstance(by_id, dict) or not all(key.isdecimal() and text_of(token) for key, token in by_id.items()):
+        raise CheckpointError(f"{SETTINGS}, added_tokens_decoder: expected a token for each id, found something else")
+    for key, token in by_id.items():
+        text, i = text_of(token), int(key)
+        if text in there:
+            continue
+        if taken.get(i, text) != text or vocabulary.get(text, i) != i:
+            raise CheckpointError(
+                f"{SETTINGS}, added_tokens_decoder, {key}: expected the token of the vocabulary, found {text[:40]!r}"
+            )
+        found.append(added_token((token if isinstance(token, dict) else {}) | {"id": i, "content": text}))
+    return found
+
+
+def named(settings: dict[str, Any]) -> set[str]:
+    """The special tokens that the settings name, but single characters, which texts need: "!" pads in some models."""
+    found = {text_of(settings.get(name)) for name in NAMES}
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        more = settings.get(name) or []
+        found |= {text_of(token) for token in (more.values() if isinstance(more, dict) else more)}
+    return {text for text in found if len(text) > 1}
+
+
 def gpt2_values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """What a tokenizer.json would say for GPT-2's two files."""
     kind = settings.get("tokenizer_class") or ""
@@ -150,11 +202,11 @@ def gpt2_values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{MERGES}: expected UTF-8, found {error}; fetch the file again") from error
     merges = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
-    extra = read_object(path / "added_tokens.json", {})
-    special = [{"id": i, "content": text, "special": True} for text, i in extra.items()]
+    extra, special = read_object(path / "added_tokens.json", {}), named(settings)
+    added = [{"id": i, "content": text, "special": text in special} for text, i in extra.items()]
     values = {
         "version": "1.0",
-        "added_tokens": [added_token(token) for token in special],
+        "added_tokens": [added_token(token) for token in added],
         "normalizer": None,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": bool(settings.get("add_prefix_space")),
                           "trim_offsets": True, "use_regex": True},
@@ -166,7 +218,10 @@ def gpt2_values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def added_token(token: dict[str, Any]) -> dict[str, Any]:
     """An added token with every field that `tokenizers` asks for."""
-    return {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, **token}
+    usual = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    return {name: token.get(name, value) for name, value in usual.items()} | {
+        "id": token["id"], "content": token["content"]
+    }  # fmt: skip
 
 
 def text_of(token: Any) -> str:
@@ -194,7 +249,10 @@ def end_of_text(ids: dict[str, int], names: dict[str, str], config: dict[str, An
 
 
 def begin_of(processor: Any, settings: dict[str, Any], ids: dict[str, int], names: dict[str, str]) -> tuple[int, ...]:
-    """The ids before every text: what add_bos_token says, else what stands before the text in the post-processor."""
+    """The ids before every text: what add_bos_token says, else what stands before the text in the post-processor.
+
+    What would stand behind it is left out, add_eos_token too: a text here is one that goes on.
+    """
     rule = settings.get("add_bos_token")
     if isinstance(rule, bool) and (not rule or names.get("bos_token") in ids):
         return (ids[names["bos_token"]],) if rule else ()

@@ -1,4 +1,4 @@
-"""Hugging Face's GPT-2, and ours with the very same weights: both sides of a comparison compute the same thing."""
+"""Hugging Face's GPT-2 and Llama, and ours with the very same weights: both sides compute the same thing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptviz.config import GPTConfig
 from gptviz.gpt import GPT
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
+    from transformers import GPT2LMHeadModel, LlamaForCausalLM
 
 # ours -> theirs, inside a block; their projections are stored transposed
 LINEARS = {
@@ -67,6 +67,62 @@ def ours_with_weights_of(theirs: GPT2LMHeadModel, config: GPTConfig) -> GPT:
             weight = source[f"h.{layer}.{yours}.weight"]
             weights[f"blocks.{layer}.{mine}.weight"] = weight.T if mine in LINEARS else weight
             weights[f"blocks.{layer}.{mine}.bias"] = source[f"h.{layer}.{yours}.bias"]
+    model = GPT(config)
+    model.load_state_dict({name: value.clone().contiguous() for name, value in weights.items()})
+    return model
+
+
+def smollm2_shape() -> GPTConfig:
+    """Our config in the shape of SmolLM2 135M."""
+    return GPTConfig(
+        vocab_size=49152, context=2048, n_layers=30, n_heads=9, d_model=576, d_ff=1536, norm_order="pre",
+        activation="silu", tied=True, norm="rms", bias="none", positions="rotary", n_kv_heads=3, gated=True,
+    )  # fmt: skip
+
+
+def llama(config: GPTConfig, **options: object) -> LlamaForCausalLM:
+    """Their Llama with random weights, in a shape of ours; raises `Skip` where transformers is not installed."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        from transformers import LlamaConfig, LlamaForCausalLM
+    except ImportError as error:
+        raise Skip(f"{error}; pip install -r benchmarks/requirements.txt") from error
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=config.vocab_size,
+        max_position_embeddings=config.context,
+        num_hidden_layers=config.n_layers,
+        num_attention_heads=config.n_heads,
+        num_key_value_heads=config.n_groups,
+        hidden_size=config.d_model,
+        intermediate_size=config.d_ff,
+        rms_norm_eps=config.norm_epsilon,
+        tie_word_embeddings=config.tied,
+        **options,
+    )
+    return LlamaForCausalLM(shape)
+
+
+def ours_with_weights_of_llama(theirs: LlamaForCausalLM, config: GPTConfig) -> GPT:
+    """Our model with their weights."""
+    source = theirs.model.state_dict()
+    table = source["embed_tokens.weight"]
+    weights = {
+        "token_embedding.weight": table, "unembedding.weight": table, "final_norm.weight": source["norm.weight"],
+    }  # fmt: skip
+    for layer in range(config.n_layers):
+        own = {name.removeprefix(f"layers.{layer}."): value for name, value in source.items()}
+        attention = {part: own[f"self_attn.{part}_proj.weight"] for part in "qkvo"}
+        block = {
+            "attention.qkv": torch.cat([attention[part] for part in "qkv"]),
+            "attention.out": attention["o"],
+            "ff.gate": own["mlp.gate_proj.weight"],
+            "ff.expand": own["mlp.up_proj.weight"],
+            "ff.contract": own["mlp.down_proj.weight"],
+            "attention_norm": own["input_layernorm.weight"],
+            "ff_norm": own["post_attention_layernorm.weight"],
+        }
+        weights |= {f"blocks.{layer}.{name}.weight": value for name, value in block.items()}
     model = GPT(config)
     model.load_state_dict({name: value.clone().contiguous() for name, value in weights.items()})
     return model

@@ -1,4 +1,4 @@
-"""A traced forward pass of GPT-2-small's shape against Hugging Face's GPT-2 with all attention weights returned."""
+"""A traced forward pass against Hugging Face's GPT-2 and Llama, in real sizes, with all attention weights returned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import numpy as np
 import torch
 
 from benchmarks.common import Row, interleave, milliseconds, ratio
-from benchmarks.peers import gpt2_shape, hugging_face, ours_with_weights_of
+from benchmarks.peers import (
+    gpt2_shape,
+    hugging_face,
+    llama,
+    ours_with_weights_of,
+    ours_with_weights_of_llama,
+    smollm2_shape,
+)
 
 LENGTHS = (64, 256)
 
@@ -42,6 +49,26 @@ def run(quick: bool) -> Iterator[Row]:
             None,
             detail=f"{milliseconds(times['trace and logits'])} against {milliseconds(times['GPT2LMHeadModel'])}",
         )
+
+
+    yield from of_a_llama(quick)
+
+
+def of_a_llama(quick: bool) -> Iterator[Row]:
+    """The same in the shape of SmolLM2 135M, over `LlamaForCausalLM`, with all logits."""
+    config = smollm2_shape()
+    theirs = llama(config, attn_implementation="eager").eval()
+    ours = ours_with_weights_of_llama(theirs, config).for_reading()
+    ids = torch.randint(config.vocab_size, (LENGTHS[0],), generator=torch.Generator().manual_seed(0))
+    runs = {"trace": lambda: read_all(ours.trace(ids)), "LlamaForCausalLM": lambda: pass_of(theirs, ids[None])}
+    check_same(runs["trace"]()[0], runs["LlamaForCausalLM"]().attentions)
+    times = interleave(runs, rounds=3 if quick else 15)
+    yield Row(
+        f"traced pass with all logits, SmolLM2 135M's shape, T={len(ids)}: time over Hugging Face LlamaForCausalLM",
+        ratio(times, "trace", "LlamaForCausalLM"),
+        ("<=", 1.0),
+        detail=f"{milliseconds(times['trace'])} against {milliseconds(times['LlamaForCausalLM'])}",
+    )
 
 
 def read_all(trace: object) -> object:

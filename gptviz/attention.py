@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gptviz.config import Bias
+from gptviz.linear import Linear, linear
 
 Attend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """(q (B, H, T, D), k (B, H, S, D), v (B, H, S, D)) -> head outputs (B, H, T, D), weights (B, H, T, S) or None."""
@@ -199,8 +200,8 @@ class MultiHeadAttention(nn.Module):
         self.n_groups = n_groups or n_heads
         self.d_head = d_head or d_model // n_heads
         rows = (n_heads + 2 * self.n_groups) * self.d_head  # all of q, then k, then v; head by head inside each
-        self.qkv = nn.Linear(d_model, rows, bias=bias != "none")
-        self.out = nn.Linear(n_heads * self.d_head, d_model, bias=bias == "all")
+        self.qkv = Linear(d_model, rows, bias=bias != "none")
+        self.out = Linear(n_heads * self.d_head, d_model, bias=bias == "all")
 
     def project(
         self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None, turn: Turn | None = None
@@ -217,10 +218,10 @@ class MultiHeadAttention(nn.Module):
             k, v = (k, v) if cache is None else cache.append(k, v)
             return q, self.shared(k), self.shared(v)
         c = x.size(-1)
-        (q,) = self.split(F.linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), self.n_heads)
+        (q,) = self.split(linear(x, self.qkv.weight[:c], self.qkv.bias[:c]), self.n_heads)
         if cache is not None and cache.used:
             return q, *cache.seen()
-        k, v = self.split(F.linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), self.n_heads, self.n_heads)
+        k, v = self.split(linear(memory, self.qkv.weight[c:], self.qkv.bias[c:]), self.n_heads, self.n_heads)
         return (q, k, v) if cache is None else (q, *cache.append(k, v))
 
     def split(self, x: Tensor, *heads: int) -> tuple[Tensor, ...]:

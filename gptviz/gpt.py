@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gptviz.attention import Attend, KeyValueCache, MultiHeadAttention, Turn, fast_attention
 from gptviz.config import GPTConfig, TransformerConfig
 from gptviz.half import HalfLinear, half_dtype
+from gptviz.linear import Linear
 from gptviz.trace import BlockTrace, Trace, TracedAttention, WhatIf, room_for_weights
 
 Drop = Callable[[Tensor], Tensor]
@@ -51,9 +52,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: GPTConfig | TransformerConfig) -> None:
         super().__init__()
         bias = config.bias == "all"
-        self.gate = nn.Linear(config.d_model, config.d_ff, bias=bias) if config.gated else None
-        self.expand = nn.Linear(config.d_model, config.d_ff, bias=bias)
-        self.contract = nn.Linear(config.d_ff, config.d_model, bias=bias)
+        self.gate = Linear(config.d_model, config.d_ff, bias=bias) if config.gated else None
+        self.expand = Linear(config.d_model, config.d_ff, bias=bias)
+        self.contract = Linear(config.d_ff, config.d_model, bias=bias)
         self.activation = ACTIVATIONS[config.activation]
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class GPT(nn.Module):
         self.position_embedding = nn.Embedding(config.context, config.d_model) if learned else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm_of(config) if config.norm_order == "pre" else nn.Identity()
-        self.unembedding = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.unembedding = Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.unembedding.weight = self.token_embedding.weight
         if not self.token_embedding.weight.is_meta:  # what has no memory has nothing to begin with

@@ -12,9 +12,9 @@ import os
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gptviz.folder import CheckpointError, shortened
+from gptviz.linear import Linear, linear
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 """What matrices can be kept in, by name."""
@@ -59,13 +59,13 @@ def remedy_for(dtype: torch.dtype, usual: str) -> str:
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., C) -> x W^T + b (..., R) in the type of x, where W (R, C) may be kept in half precision."""
     if weight.dtype == x.dtype:
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
     at_once = AT_ONCE if x.device.type == "cpu" else AT_ONCE_ELSEWHERE
     rows = max(1, at_once // weight.size(1))
     out = x.new_empty((*x.shape[:-1], weight.size(0)))
     for start in range(0, weight.size(0), rows):
         part = slice(start, start + rows)
-        out[..., part] = F.linear(x, weight[part].to(x.dtype), None if bias is None else bias[part])
+        out[..., part] = linear(x, weight[part].to(x.dtype), None if bias is None else bias[part])
     return out
 
 
@@ -88,7 +88,7 @@ class HalfEmbedding(nn.Embedding):
 def keep_in_half(gpt: nn.Module) -> None:
     """Make the projections and the token table of a model without weights such that half precision can be assigned."""
     for module in gpt.modules():  # the parameters stay as they are: only how they are used is another
-        if type(module) is nn.Linear:
+        if type(module) is Linear:
             module.__class__ = HalfLinear
     gpt.token_embedding.__class__ = HalfEmbedding
 

@@ -26,6 +26,7 @@ from gptviz.attention import (
 )
 from gptviz.config import TransformerConfig
 from gptviz.gpt import Block, Drop, FeedForward, initialise, lay_out_by_columns, nothing
+from gptviz.linear import linear
 from gptviz.trace import BlockTrace
 
 PADDING = -1  # in sources it is masked, in targets it does not count
@@ -172,7 +173,7 @@ class Transformer(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """The last stream (..., C) -> (..., V), by the table of the embeddings."""
-        return F.linear(x, self.token_embedding.weight)
+        return linear(x, self.token_embedding.weight)
 
     def forward(
         self, source: Tensor, inputs: Tensor, kernel: Kernel = fast_attention, noise: Noise | None = None

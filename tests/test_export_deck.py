@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 from pptx import Presentation
+from pptx.oxml.ns import qn
 
 from gptviz import lecture
 from gptviz.__main__ import main
@@ -57,6 +59,26 @@ def test_the_powerpoint_file_opens_with_captions_and_notes(drawn: list[deck.Slid
     assert [len(found) for found in pictures] == [1, 1, 0]
     picture = pictures[1][0]
     assert picture.left >= 0 and picture.top + picture.height <= 6.9 * 914400
+
+
+def test_a_picture_in_powerpoint_is_vectors_with_its_text_and_a_png_for_older_programs(
+    drawn: list[deck.Slide],
+) -> None:
+    made = deck.to_pptx(TALK, iter(drawn))
+    slide = Presentation(io.BytesIO(made)).slides[1]
+    (blip,) = slide.shapes._spTree.xpath(".//a:blip")
+    (vectors,) = blip.xpath(".//*[local-name()='svgBlip']")
+    png, drawing = (slide.part.related_part(each.get(qn("r:embed"))) for each in (blip, vectors))
+    svg = drawing.blob.decode()
+    assert (png.content_type, drawing.content_type) == ("image/png", "image/svg+xml")
+    assert "<text" in svg and "1.3" in svg and "sha256" in svg and "<image" not in svg
+    with zipfile.ZipFile(io.BytesIO(made)) as packed:
+        listed = packed.read("[Content_Types].xml").decode()
+        assert [name for name in packed.namelist() if name.endswith(".svg")] == [
+            "ppt/media/vectors1.svg",
+            "ppt/media/vectors2.svg",
+        ]
+    assert "image/svg+xml" in listed
 
 
 def test_what_is_not_here_is_said_before_anything_is_written(

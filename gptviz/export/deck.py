@@ -116,7 +116,7 @@ def own_names(svg: str, prefix: str) -> str:
 def to_pptx(talk: Lecture, drawn: Iterator[Slide] | None = None) -> bytes:
     """A PowerPoint file of 16 to 9: title and caption as text, the note as the slide's note.
 
-    Pictures are PNG of 3,200 pixels: the format takes SVG by an extension alone that older programs do not know.
+    Pictures are vectors, with text as text, and beside each a PNG of 3,200 pixels for programs that know no SVG.
     """
     from pptx import Presentation
     from pptx.util import Inches, Pt
@@ -133,15 +133,16 @@ def to_pptx(talk: Lecture, drawn: Iterator[Slide] | None = None) -> bytes:
             box.word_wrap, box.text = True, legal(text)
             box.paragraphs[0].font.size = Pt(size)
         if each.picture is not None:
-            place(page, export.render(each.picture, "png", each.source, width=1600))
+            png, svg = (export.render(each.picture, kind, each.source, width=1600) for kind in ("png", "svg"))
+            bring_vectors(page, place(page, png), svg, each.number)
         page.notes_slide.notes_text_frame.text = legal(each.scene.note)
     file = io.BytesIO()
     deck.save(file)
     return file.getvalue()
 
 
-def place(page: Any, png: bytes) -> None:
-    """Put a picture into the middle of its room, as large as it fits."""
+def place(page: Any, png: bytes) -> Any:
+    """Put a picture into the middle of its room, as large as it fits; returns its shape."""
     from pptx.util import Inches
 
     left, top, width, height = map(Inches, PICTURE)
@@ -149,6 +150,26 @@ def place(page: Any, png: bytes) -> None:
     scale = min(width / put.width, height / put.height)
     put.width, put.height = int(put.width * scale), int(put.height * scale)
     put.left, put.top = left + (width - put.width) // 2, top + (height - put.height) // 2
+    return put
+
+
+VECTORS = """<a:extLst xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><a:ext uri="{uri}"><asvg:svgBlip
+ xmlns:asvg="http://schemas.microsoft.com/office/drawing/2016/SVG/main"
+ xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" r:embed="{part}"/></a:ext></a:extLst>"""
+SVG_BLIP = "{96DAC541-7B7A-43D3-8B79-37D633B846F1}"  # the extension's name (MS-ODRAWXML, section 2.2.1)
+
+
+def bring_vectors(page: Any, shape: Any, svg: bytes, number: int) -> None:
+    """Let programs that can draw an SVG in place of the PNG of a shape; the others pass over the extension."""
+    from pptx.opc.constants import RELATIONSHIP_TYPE
+    from pptx.opc.package import Part
+    from pptx.opc.packuri import PackURI
+    from pptx.oxml import parse_xml
+
+    part = Part(PackURI(f"/ppt/media/vectors{number}.svg"), "image/svg+xml", page.part.package, svg)
+    name = page.part.relate_to(part, RELATIONSHIP_TYPE.IMAGE)
+    (blip,) = shape._element.xpath(".//a:blip")
+    blip.append(parse_xml(VECTORS.format(uri=SVG_BLIP, part=name)))
 
 
 def legal(text: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import gptviz
 from gptviz.lecture import SHIPPED, read
 from gptviz.ui import stage
 from tests.page_helpers import fire, mounted, open_page, open_sound_page, payload
@@ -145,6 +147,33 @@ def test_fifty_scenes_are_edited_saved_and_become_slides(tiny_folder: Path, monk
     assert lecture_shelf.MOST_SCENES >= 50
     slides = deck.to_html(Lecture("Long", tuple(Scene("", "tiny", title=f"Scene {n}") for n in range(1, 51))))
     assert all(f"Scene {n}" in slides for n in range(1, 51))
+
+
+def test_the_next_scene_is_worked_out_ahead(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from gptviz.lecture import Scene
+    from gptviz.ui import models, translation
+
+    def forbidden(*given: object) -> None:
+        raise AssertionError("expected what was worked out ahead, found it made anew")
+
+    text = "Wir haben ein Haus am See."
+    scenes = (
+        (Scene("beam-search", "transformer-deu-eng", text, {"beam": "3"}), "transformer/beam_search.py"),
+        (Scene("masked", "gpt-stories", "A frog and a fox"), "gpt/masked.py"),
+        (Scene("attention", "no-such-model"), None),
+    )
+    for scene, script in scenes:
+        thread = threading.Thread(target=stage.prepare, args=(scene, script), name=stage.AHEAD)
+        thread.start()
+        thread.join()
+    assert not caplog.records, "no warning of Streamlit's for want of a visitor"
+    model, gpt = models.open_model("transformer-deu-eng"), models.open_model("gpt-stories")
+    for owner, name in ((gptviz, "translate"), (gptviz, "force"), (type(gpt.gpt), "trace")):
+        monkeypatch.setattr(owner, name, forbidden)
+    assert [translation.translated(model.fingerprint, text, beam, model).text for beam in (1, 3)]
+    assert translation.as_itself(model.fingerprint, text, model)
+    for causal in (True, False):
+        assert models.TRACES.get(gpt, "A frog and a fox", gptviz.WhatIf(causal=causal)).what_if.causal is causal
 
 
 @pytest.mark.parametrize("theme", ["", "contrast"])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gptviz.translation import BeamSearch
 
 WIDEST = 8  # beams that a picture has room for
+FIRST = 4  # beams, before anybody chooses
 ROOT = "start"  # in the address, for the node before the first token
 SHOWN = 10  # candidates
 draw = component("gptviz_beam_tree", ["tree"], ["picture", "tree"])
@@ -69,7 +70,7 @@ def text_of(reading: PairReading, tokens: list[int]) -> str:
 
 def search(reading: PairReading) -> Found:
     """The width, chosen, and what a search of that width finds."""
-    beam = slide("Beam width: how many beginnings are followed", 1, WIDEST, 4, 1, "beam", width=420)
+    beam = slide("Beam width: how many beginnings are followed", 1, WIDEST, FIRST, 1, "beam", width=420)
     best = translated(reading.model.fingerprint, reading.text, beam, reading.model)
     reading.show(best.trace)
     found = Found(reading, beam, best, analysis.draw_tree(best.search, reading.result.search))

@@ -6,7 +6,9 @@ reload comes back to the scene. The next scene's pass is worked out ahead, in a 
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from gptviz.lecture import Lecture, Scene
 
+PAGES_FOLDER = Path(__file__).parent.parent.parent / "pages"
+AHEAD = "next scene"  # name of the thread; what it keeps by Streamlit's caches shows no spinner, as it has no visitor
+logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(lambda r: r.threadName != AHEAD)
 bar = component("gptviz_stage", ["busy", "stage"], ["stage"])
 notes_window = component("gptviz_notes", ["stage_notes"], ["stage"])
 
@@ -241,22 +246,52 @@ def show_notes(name: str) -> None:
     st.stop()
 
 
-def compute_ahead() -> None:
-    """For the router, at the end: what the next scene will ask for is worked out while this one is looked at."""
+def compute_ahead(scripts: Mapping[str, str]) -> None:
+    """For the router, at the end: what the next scene will ask for is worked out while this one is looked at.
+
+    Args:
+        scripts: URL path of a page -> its script in pages/.
+    """
     if (place := now()) is None:
         return
     scenes = find(place.name).scenes
     if place.scene < len(scenes):
-        threading.Thread(target=prepare, args=(scenes[place.scene],), name="next scene", daemon=True).start()
+        scene = scenes[place.scene]
+        threading.Thread(target=prepare, args=(scene, scripts.get(scene.page)), name=AHEAD, daemon=True).start()
 
 
-def prepare(scene: Scene) -> None:
-    """Open the model of a scene and let it read its sentence; kept for all visitors. Asks nothing of Streamlit."""
+def prepare(scene: Scene, script: str | None = None) -> None:
+    """Open the model of a scene and let it read its sentence; kept for all visitors. Shows nothing.
+
+    Args:
+        script: of the scene's page, in pages/, whose imports are made as well.
+    """
+    if script:
+        import_for(script)
     box = box_of(scene)
     name = scene.model or next(iter(models.names(box.kind)), "")
+    text = scene.text or next(iter(box.sentences.values()))
     with contextlib.suppress(ValueError, OSError):  # the scene itself will say what is wrong
         model = models.open_model(name)
         if box.kind == "gpt":
             from gptviz.trace import WhatIf
 
-            models.TRACES.get(model, scene.text or next(iter(box.sentences.values())), WhatIf())
+            for causal in (True, False)[: 2 if scene.page == "masked" else 1]:
+                models.TRACES.get(model, text, WhatIf(causal=causal))
+            return
+        from gptviz.ui import translation
+
+        translation.as_itself(model.fingerprint, text, model)
+        translation.translated(model.fingerprint, text.strip(), 1, model)
+        if scene.page == "beam-search":
+            from gptviz.ui.beam import FIRST
+
+            beam = int(scene.settings.get("beam") or FIRST)
+            translation.translated(model.fingerprint, text.strip(), beam, model)
+
+
+def import_for(script: str) -> None:
+    """Import what the script of a page does, which takes its first visitor a tenth of a second."""
+    tree = ast.parse((PAGES_FOLDER / script).read_text(encoding="utf-8"))
+    tree.body = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, script, "exec"), {})  # of our own pages, by the router's names

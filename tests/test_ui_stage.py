@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 import gptviz
 from gptviz.lecture import SHIPPED, read
-from gptviz.ui import stage
-from tests.page_helpers import fire, mounted, open_page, open_sound_page, payload
+from gptviz.ui import show, stage
+from tests.page_helpers import figure, fire, mounted, open_page, open_sound_page, payload
 
 TALK = """title: A talk
 scenes:
@@ -147,6 +147,23 @@ def test_fifty_scenes_are_edited_saved_and_become_slides(tiny_folder: Path, monk
     assert lecture_shelf.MOST_SCENES >= 50
     slides = deck.to_html(Lecture("Long", tuple(Scene("", "tiny", title=f"Scene {n}") for n in range(1, 51))))
     assert all(f"Scene {n}" in slides for n in range(1, 51))
+
+
+LARGE = "title: Large\nscenes:\n" + "".join(
+    f"- page: {page}\n  sentence: My dog\n" for page in ("positions", "masked", "inside-block")
+)
+
+
+@pytest.mark.parametrize(
+    ("scene", "page", "key"),
+    [(1, "positions", "pos_vectors_learned"), (2, "masked", "mask_heads"), (3, "inside-block", "block_flow")],
+)
+def test_letters_are_larger_on_the_stage_and_nowhere_else(talk: Path, scene: int, page: str, key: str) -> None:
+    talk.write_text(LARGE, encoding="utf-8")
+    shown = (open_sound_page(page, text="My dog"), open_sound_page(page, lecture="talk", scene=scene))
+    shown += (open_sound_page(page, text="My dog"),)  # what was kept for the stage is not shown off it
+    sizes = [figure(at, key)["layout"]["font"]["size"] for at in shown]
+    assert sizes == [sizes[0], pytest.approx(show.ON_STAGE * sizes[0], abs=0.06), sizes[0]]
 
 
 def test_the_next_scene_is_worked_out_ahead(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

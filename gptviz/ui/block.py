@@ -12,13 +12,13 @@ from gptviz.analysis.derived import block as derived
 from gptviz.analysis.shown import Sentence
 from gptviz.figures import block as pictures
 from gptviz.figures.matrix import matrix
-from gptviz.figures.style import ink_labels, minus, scientific, visible
+from gptviz.figures.style import minus, scientific, visible
 from gptviz.ui import models
 from gptviz.ui.address import kept, linked
 from gptviz.ui.controls import SENTENCES, number_in
 from gptviz.ui.lesson import Reading
 from gptviz.ui.matrix import plot_matrix
-from gptviz.ui.show import escape, offer, plot, table_with_csv
+from gptviz.ui.show import escape, offer, plot, readable, table_with_csv
 
 if TYPE_CHECKING:
     from gptviz import LanguageModel
@@ -89,7 +89,7 @@ def show_flow(reading: Reading, layer: int, at: int) -> None:
     offer("block_flow", figure)
     with st.container(height=min(800, int(figure.layout.height) + 20), border=False):
         st.plotly_chart(
-            ink_labels(figure), key="block_flow", on_select=clicked, selection_mode="points", width="content",
+            readable(figure), key="block_flow", on_select=clicked, selection_mode="points", width="content",
             config={"displaylogo": False, "displayModeBar": False},
         )  # fmt: skip
 

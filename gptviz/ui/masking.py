@@ -14,12 +14,11 @@ from gptviz.analysis import masking
 from gptviz.analysis.derived import heads as derived_heads
 from gptviz.analysis.derived import predictions as derived
 from gptviz.figures import masking as figures
-from gptviz.figures.style import ink_labels
 from gptviz.ui.address import kept
 from gptviz.ui.attention_view import attention_view, view_of_trace
 from gptviz.ui.controls import slide
 from gptviz.ui.lesson import Reading
-from gptviz.ui.show import chart_config, escape, offer, plot, see_also
+from gptviz.ui.show import chart_config, escape, offer, plot, readable, see_also
 from gptviz.ui.strip import token_strip
 from gptviz.view import ViewState
 
@@ -99,11 +98,11 @@ def plot_to_pick(figure: go.Figure, key: str, choose: Callable[[dict], None]) ->
         if points:
             choose(points[0])
 
-    ink_labels(figure)
     offer(key, figure)
     st.plotly_chart(
-        figure, key=key, on_select=clicked, selection_mode="points", width="stretch", config=chart_config(key)
-    )
+        readable(figure), key=key, on_select=clicked, selection_mode="points", width="stretch",
+        config=chart_config(key),
+    )  # fmt: skip
 
 
 def choose_head(point: dict) -> None:

@@ -15,7 +15,7 @@ from gptviz.figures.matrix import LEAST_CELL, ROOM, matrix
 from gptviz.ui.controls import pick_head
 from gptviz.ui.lesson import Reading
 from gptviz.ui.matrix import plot_matrix
-from gptviz.ui.show import offer, plot, show_source, table_with_csv
+from gptviz.ui.show import letters, offer, plot, show_source, table_with_csv
 
 if TYPE_CHECKING:
     from gptviz.analysis.positions import Positions, Split
@@ -36,10 +36,10 @@ def show_lesson(reading: Reading) -> None:
     learned, fixed = compare(reading)
     st.header("A vector for every place", anchor="vectors")
     st.latex(SINES)
-    show_vectors(reading.model.fingerprint, learned, fixed)
+    show_vectors(reading.model.fingerprint, letters(), learned, fixed)
 
     st.header("Which places are alike", anchor="similarity")
-    show_similarity(reading.model.fingerprint, learned, fixed)
+    show_similarity(reading.model.fingerprint, letters(), learned, fixed)
     offer_tables({"learned": learned, "fixed": fixed})
 
     st.header("What an attention score is made of in layer 0", anchor="split")
@@ -82,13 +82,13 @@ def compared(fingerprint: str, _stack: Stack) -> tuple[Positions, Positions]:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def show_vectors(fingerprint: str, _learned: Positions, _fixed: Positions) -> None:
+def show_vectors(fingerprint: str, times: float, _learned: Positions, _fixed: Positions) -> None:
     """Both tables as pictures: of a model, not of a sentence, so that Streamlit shows what it has shown before."""
     learned, fixed = _learned, _fixed
     pairs = (("Learned by this model", learned, "learned"), ("Sines and cosines", fixed, "fixed"))
     for place, (title, table, key) in zip(st.columns(2), pairs, strict=True):
         with place:
-            plot(figures.vectors_picture(table.vectors[:MOST], title), key=f"pos_vectors_{key}")
+            plot(figures.vectors_picture(table.vectors[:MOST], title), key=f"pos_vectors_{key}", times=times)
     st.caption(
         f"One row a position, {learned.vectors.shape[1]} numbers each; each picture has a scale of its own."
         f"{cut(learned)} The formula is that of the sines and cosines (Vaswani et al. 2017, section 3.5). The pattern "
@@ -116,14 +116,14 @@ def cut(table: Positions) -> str:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def show_similarity(fingerprint: str, _learned: Positions, _fixed: Positions) -> None:
+def show_similarity(fingerprint: str, times: float, _learned: Positions, _fixed: Positions) -> None:
     """How alike positions are, as two matrices and by distance."""
     learned, fixed = _learned, _fixed
     pairs = (("Learned by this model", learned, "learned"), ("Sines and cosines", fixed, "fixed"))
     for place, (title, table, key) in zip(st.columns(2), pairs, strict=True):
         with place:
-            plot(figures.cosines_picture(table.cosines[:MOST, :MOST], title), key=f"pos_cosines_{key}")
-    plot(figures.distance_lines(learned.distance, fixed.distance), key="pos_distance")
+            plot(figures.cosines_picture(table.cosines[:MOST, :MOST], title), key=f"pos_cosines_{key}", times=times)
+    plot(figures.distance_lines(learned.distance, fixed.distance), key="pos_distance", times=times)
     st.caption(say_similarity(learned, fixed))
 
 
@@ -157,10 +157,10 @@ def fixed_positions(fingerprint: str, _stack: Stack) -> Positions:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def show_fixed_vectors(fingerprint: str, _fixed: Positions) -> None:
+def show_fixed_vectors(fingerprint: str, times: float, _fixed: Positions) -> None:
     """The table of a model that learns none, as a picture."""
     fixed = _fixed
-    plot(figures.vectors_picture(fixed.vectors[:MOST], "Sines and cosines"), key="pos_vectors_fixed")
+    plot(figures.vectors_picture(fixed.vectors[:MOST], "Sines and cosines"), key="pos_vectors_fixed", times=times)
     st.caption(
         f"One row a position, {fixed.vectors.shape[1]} numbers each.{cut(fixed)} Nothing here was learned: the formula "
         "makes these vectors (Vaswani et al. 2017, section 3.5), the same ones for the encoder's tokens and for the "
@@ -169,14 +169,15 @@ def show_fixed_vectors(fingerprint: str, _fixed: Positions) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def show_fixed_similarity(fingerprint: str, _fixed: Positions) -> None:
+def show_fixed_similarity(fingerprint: str, times: float, _fixed: Positions) -> None:
     """How alike the positions of such a model are."""
     fixed = _fixed
     left, right = st.columns(2)
     with left:
-        plot(figures.cosines_picture(fixed.cosines[:MOST, :MOST], "Sines and cosines"), key="pos_cosines_fixed")
+        cosines = figures.cosines_picture(fixed.cosines[:MOST, :MOST], "Sines and cosines")
+        plot(cosines, key="pos_cosines_fixed", times=times)
     with right:
-        plot(figures.distance_lines(None, fixed.distance), key="pos_distance")
+        plot(figures.distance_lines(None, fixed.distance), key="pos_distance", times=times)
     st.caption(say_fixed_similarity(fixed.distance.mean))
 
 

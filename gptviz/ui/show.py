@@ -16,7 +16,7 @@ from gptviz.ui.component import ASSETS
 
 ICON, WORDMARK = (str(ASSETS / name) for name in ("icon.svg", "wordmark.svg"))
 WORD_JOINER = "\u2060"
-ON_STAGE = 1.3  # how much larger letters are for a room
+ON_STAGE = 1.3
 PLACES = 4  # after the point, in tables; their CSV files have all
 
 
@@ -33,12 +33,21 @@ def literal(text: str) -> str:
     return " ".join(escape(word) for word in text.split())
 
 
-def plot(fig: go.Figure, key: str) -> None:
-    """A figure in the width of its place, to be saved under the name `key`."""
+def plot(fig: go.Figure, key: str, times: float | None = None) -> None:
+    """A figure in the width of its place, to be saved under the name `key`; its letters are `times` as large."""
     offer(key, fig)
-    if st.session_state.get("stage"):
-        fig = enlarged(fig, ON_STAGE)
-    st.plotly_chart(ink_labels(fig), key=key, theme="streamlit", width="stretch", config=chart_config(key))
+    st.plotly_chart(readable(fig, times), key=key, theme="streamlit", width="stretch", config=chart_config(key))
+
+
+def readable(fig: go.Figure, times: float | None = None) -> go.Figure:
+    """A figure as the app shows it: labels in ink, letters `times` as large, by default as large as `letters` says."""
+    times = times or letters()
+    return ink_labels(fig if times == 1 else enlarged(fig, times))
+
+
+def letters() -> float:
+    """How much larger than usual the letters of figures are: on the stage, for a room."""
+    return ON_STAGE if st.session_state.get("stage") else 1.0
 
 
 def offer(key: str, picture: object) -> None:

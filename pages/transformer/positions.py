@@ -19,10 +19,10 @@ fixed = parts.read_fixed(pair.side("encoder"))
 
 st.header("A vector for every place", anchor="vectors")
 st.latex(parts.SINES)
-parts.show_fixed_vectors(pair.model.fingerprint, fixed)
+parts.show_fixed_vectors(pair.model.fingerprint, parts.letters(), fixed)
 
 st.header("Which places are alike", anchor="similarity")
-parts.show_fixed_similarity(pair.model.fingerprint, fixed)
+parts.show_fixed_similarity(pair.model.fingerprint, parts.letters(), fixed)
 parts.offer_tables({"fixed": fixed})
 
 st.header("What an attention score is made of in layer 0", anchor="split")
